@@ -1,0 +1,16 @@
+-- One count by hand, once per key. ARGV: instance, count, key, how long a key is remembered (ms), kick (ms). Reply: OK, 1 when added now, 1 to push
+local no = refusal()
+if no then return no end
+local id, count = ARGV[1], tonumber(ARGV[2])
+if id == '' then return {'ERROR', 'the instance id is empty'} end
+if not count or count < 0 or math.floor(count) ~= count or count > 2147483647 then return {'ERROR', 'the count must be 0 … 2147483647'} end
+if redis.call('EXISTS', P .. 'k:' .. ARGV[3]) == 1 then return {'OK', '0', '0'} end
+redis.call('SET', P .. 'k:' .. ARGV[3], id .. ' ' .. int(count), 'PX', ARGV[4])
+local wake = false
+if count > 0 then
+  wake = owe(id, count, tonumber(ARGV[5]))
+  -- Kafka does not know these: a birth adds them to what it sets aside.
+  redis.call('HINCRBY', P .. 'i:' .. id, 'hand', int(count))
+end
+changed()
+return {'OK', '1', wake and '1' or '0'}

@@ -1,0 +1,40 @@
+-- What the periodic check has to set in motion. ARGV: at most, kick (ms), hold (ms: not again before), leisurely ones at most
+-- Reply: OK, {instances to push}, {instances to look at}, {jobs}, {parked ones}, of those to look at how many lack only their total
+local no = refusal()
+if no then return no end
+local most, kick, hold = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local push, look, jobs, totals = {}, {}, {}, 0
+local ready = ready_at()
+if ready and ready <= NOW then
+  local due = redis.call('ZRANGEBYSCORE', P .. 'owing', '-inf', NOW, 'LIMIT', 0, most)
+  for _, id in ipairs(redis.call('ZRANGE', P .. 'leisure', 0, tonumber(ARGV[4]) - 1)) do
+    redis.call('ZADD', P .. 'leisure', NOW, id)
+    due[#due + 1] = id
+  end
+  for _, id in ipairs(due) do
+    local k = P .. 'i:' .. id
+    local v = redis.call('HMGET', k, 'lu', 'k', 'g')
+    local lock, kicked = tonumber(v[1]) or 0, tonumber(v[2]) or 0
+    if not v[3] then
+      redis.call('ZREM', P .. 'owing', id)
+      redis.call('ZREM', P .. 'leisure', id)
+    elseif lock > NOW and lock <= NOW + 60000 then redis.call('ZADD', P .. 'owing', 'XX', lock, id)
+    elseif kicked <= NOW or kicked > NOW + kick then
+      touch(id)
+      redis.call('HSET', k, 'k', int(NOW + kick))
+      push[#push + 1] = id
+    end
+  end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'watched', '-inf', NOW, 'LIMIT', 0, most)) do
+    redis.call('ZADD', P .. 'watched', NOW + hold, id)
+    look[#look + 1] = id
+    local total = redis.call('HGET', P .. 'i:' .. id, 'total')
+    if not total or total == '' then totals = totals + 1 end
+  end
+  for _, job in ipairs(redis.call('ZRANGEBYSCORE', P .. 'jobs', '-inf', NOW, 'LIMIT', 0, most)) do
+    redis.call('ZADD', P .. 'jobs', NOW + hold, job)
+    jobs[#jobs + 1] = job
+  end
+end
+local parked = redis.call('ZRANGE', P .. 'parked', 0, 99, 'WITHSCORES')
+return {'OK', push, look, jobs, parked, int(totals)}

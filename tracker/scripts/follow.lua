@@ -1,0 +1,33 @@
+-- One page of the full listing. ARGV: state, then per instance: id, job, total ("" for none), inserted, open tasks. Reply: OK, new ones
+local no = refusal()
+if no then return no end
+if (#ARGV - 1) % 5 ~= 0 then return {'ERROR', 'five values an instance'} end
+local ready = ready_at()
+ready = ready and ready <= NOW
+local new = 0
+for n = 2, #ARGV, 5 do
+  local id, job, total, inserted, tasks = ARGV[n], ARGV[n + 1], ARGV[n + 2], tonumber(ARGV[n + 3]) or 0, ARGV[n + 4]
+  local k = touch(id)
+  local v = redis.call('HMGET', k, 'aside', 'owed', 'dl', 'end', 'et', 'ins')
+  if v[4] then
+    -- Ended by our knowledge, submitted by the listing's, which may be older: a GET decides.
+    redis.call('ZADD', P .. 'watched', 'NX', NOW, id)
+  else
+    redis.call('HSET', k, 'st', ARGV[1], 'total', total, 'tasks', tasks)
+    if job ~= '' then redis.call('HSET', k, 'job', job) end
+    -- `ins` belongs to the ETag that stands beside it: the listing may only fill it in where there is none.
+    if not v[5] or v[5] == '' then redis.call('HSET', k, 'ins', int(inserted)) else inserted = tonumber(v[6]) or inserted end
+    if v[1] and ready then
+      if tonumber(v[1]) == 0 then
+        redis.call('HDEL', k, 'aside')                 -- nothing was set aside, whatever the API's total
+        if inserted > 0 then redis.call('HSETNX', k, 'unv', int(inserted)) end
+        v[1] = false
+      else redis.call('ZADD', P .. 'owing', 'NX', NOW, id) end
+    end
+    if tonumber(total) and tonumber(total) > 0 and inserted >= tonumber(total) and (tonumber(v[2]) or 0) == 0 and not v[3] and not v[1] then
+      redis.call('ZADD', P .. 'watched', 'NX', NOW, id)
+    end
+    if redis.call('ZADD', P .. 'followed', 'NX', NOW, id) == 1 then new = new + 1 end
+  end
+end
+return {'OK', int(new)}

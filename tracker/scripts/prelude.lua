@@ -1,0 +1,170 @@
+-- Shared by every script: put in front of each by tracker/ledger.py. What Redis holds, all under one prefix:
+--
+--   ledger                  hash    id ("number-random"), number, version (raised by every change), format, run (the server run
+--                                   it is verified for), born and settle (ms), unpassed (partitions below their horizon), reason
+--   partitions              hash    "topic:partition" -> epoch in force
+--   part:<t>:<p>:<epoch>    hash    next, checksum (of the record at next - 1), horizon (absent: none or passed), ranges
+--                                   ("from-to-checksum,…": applied above next, because they arrived early)
+--   i:<instance>            hash    one instance; its fields are listed below
+--   owing                   zset    instances with counts, an intent or an aside to settle -> due (ms)
+--   watched                 zset    instances whose completion must be looked at -> due (ms)
+--   leisure                 zset    instances set aside at a birth and not listed: settled a few at a time -> since (ms)
+--   followed                zset    instances not ended -> followed since (ms)
+--   finished                zset    instances ended -> ended (ms)
+--   parked                  zset    instances set aside for a person -> since (ms)
+--   jobs                    zset    jobs pending -> due (ms);   parked_jobs  zset  jobs unknown to the Import API -> since (ms)
+--   j:<job>                 hash    token, until (lock), sent, open (copies without an answer), wanted (times asked for), tries, why, st
+--   dead                    stream  dead letters: what, topic, partition, epoch, offset, raw (base64), instance, count, reason
+--   losses                  stream  recorded losses;   births  stream  every birth and its reason
+--   k:<key>                 string  a manual count's idempotency key
+--   sync                    hash    the full listing: ok, tried (ms), attempts, pages, why
+--   tick, lease:<name>      string  taken with SET NX PX by whoever does the periodic work
+--   heartbeat:<kind>:<name> string  JSON with expiry;   heartbeats  zset  "kind:name" -> expires (ms)
+--
+-- Fields of i:<instance>:
+--   g number of the ledger it belongs to (another: it is reset on first touch)   owed   counted (here, for people)   hand (by hand, ever)
+--   aside (present: not settled since the birth)   total   ins (inserted at the API, last known)   st (state)   job   et (ETag)   tasks (open ones)
+--   dl bf im sent: the open intent: delta, inserted before, If-Match ("" without), sent (ms)      lk lu: lock token, until (ms)
+--   nb not before (ms)   tr tries   why reason   k an outstanding task is expected until (ms)   unk unknown to the API, times in a row
+--   pk parked: kind   pkd since (ms)   ps state PUT sent (ms)   first, last: first seen, last record (ms)   end ended (ms)   unv unverified
+--
+-- Times are of Redis' clock. A script checks everything before its first write: an error in the middle undoes nothing.
+
+local P = KEYS[1]
+local FORMAT = '1'
+local time = redis.call('TIME')
+local NOW = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+
+local function int(value) return string.format('%.0f', value) end
+
+local function run_id()
+  local info = redis.pcall('INFO', 'server')
+  if type(info) == 'table' and info.err then
+    -- Only a server without the command altogether (the in-memory fake) may do without its run id.
+    if string.find(string.lower(info.err), 'unknown command', 1, true) then return 'fake' end
+    return nil, info.err
+  end
+  return string.match(info, 'run_id:(%w+)')
+end
+
+local LEDGER = redis.call('HMGET', P .. 'ledger', 'id', 'number', 'version', 'format', 'run', 'born', 'settle', 'unpassed')
+local ID, NUMBER = LEDGER[1], LEDGER[2]
+
+-- Nil when the ledger may be used, else the reply that refuses.
+local function refusal()
+  if not ID then return {'NO_LEDGER', 'no ledger yet: a bridge has to be connected to Kafka once'} end
+  if LEDGER[4] ~= FORMAT then return {'FORMAT', 'the ledger has format ' .. LEDGER[4] .. ', this version knows ' .. FORMAT} end
+  local run, err = run_id()
+  if not run then return {'NO_RUN_ID', 'INFO server: ' .. (err or 'no run_id')} end
+  if LEDGER[5] ~= run then return {'UNVERIFIED', 'Redis has restarted and no bridge has verified the ledger yet'} end
+  return nil
+end
+
+local function changed() redis.call('HINCRBY', P .. 'ledger', 'version', 1) end
+
+-- When pushing and completing may begin (ms), or nil while a horizon is not passed.
+local function ready_at()
+  if tonumber(LEDGER[8]) > 0 then return nil end
+  return tonumber(LEDGER[6]) + tonumber(LEDGER[7])
+end
+
+-- Bring an instance into this ledger: what an older ledger knew of owed counts, intents and locks is void.
+local function touch(id)
+  local k = P .. 'i:' .. id
+  local g = redis.call('HMGET', k, 'g', 'hand')
+  if g[1] ~= NUMBER then
+    if g[1] then
+      redis.call('HDEL', k, 'owed', 'counted', 'et', 'ins', 'dl', 'bf', 'im', 'sent', 'lk', 'lu', 'nb', 'tr', 'why', 'k', 'unk', 'pk', 'pkd', 'ps',
+        'end', 'unv')
+      redis.call('PERSIST', k)
+      redis.call('ZREM', P .. 'finished', id)
+    end
+    redis.call('HSET', k, 'g', NUMBER, 'aside', g[2] or '0')
+    redis.call('HSETNX', k, 'first', int(NOW))
+  end
+  return k
+end
+
+local function follow(id)
+  redis.call('ZADD', P .. 'followed', 'NX', NOW, id)
+  redis.call('ZREM', P .. 'finished', id)
+end
+
+-- Add counts that are owed (above the horizon or by hand). Returns true when a push task should be sent.
+local function owe(id, count, kick_ms)
+  local k = touch(id)
+  local v = redis.call('HMGET', k, 'owed', 'counted', 'lu', 'nb', 'k', 'end')
+  if v[6] then redis.call('PERSIST', k) end
+  redis.call('ZADD', P .. 'owing', 'NX', NOW, id)
+  local ready = ready_at()
+  local busy = (tonumber(v[3]) or 0) > NOW or (tonumber(v[4]) or 0) > NOW or (tonumber(v[5]) or 0) > NOW
+  local wake = ready and ready <= NOW and not busy
+  local sums = {'owed', int((tonumber(v[1]) or 0) + count), 'counted', int((tonumber(v[2]) or 0) + count), 'last', int(NOW)}
+  if wake then sums[7] = 'k'; sums[8] = int(NOW + kick_ms) end
+  redis.call('HSET', k, unpack(sums))
+  if not v[6] and not v[2] then follow(id) end
+  return wake
+end
+
+local function register(id, job)
+  local k = touch(id)
+  if job ~= '' then redis.call('HSET', k, 'job', job) end
+  if redis.call('HEXISTS', k, 'end') == 0 then follow(id) end
+end
+
+-- Dead letters are kept until somebody decides about them.
+local function bury(...) redis.call('XADD', P .. 'dead', '*', 'at', int(NOW), ...) end
+
+-- The state of a partition's part hash: next and the ranges applied above it.
+local function read_part(part)
+  local v = redis.call('HMGET', part, 'next', 'ranges', 'horizon', 'checksum')
+  if not v[1] then return nil end
+  local ranges = {}
+  for from, to, sum in string.gmatch(v[2] or '', '(%d+)-(%d+)-(%x*)') do ranges[#ranges + 1] = {tonumber(from), tonumber(to), sum} end
+  return {next = tonumber(v[1]), ranges = ranges, horizon = tonumber(v[3]), checksum = v[4] or ''}
+end
+
+-- Note [from, to) as applied: next moves on over everything that is now without a hole. Returns the new next.
+local function extend(part, p, from, to, checksum)
+  local keep = {}
+  for _, r in ipairs(p.ranges) do
+    if r[2] < from or r[1] > to then keep[#keep + 1] = r
+    else
+      if r[1] < from then from = r[1] end
+      if r[2] > to then to = r[2]; checksum = r[3] end
+    end
+  end
+  local nxt = p.next
+  if from <= nxt then
+    if to > nxt then nxt = to; redis.call('HSET', part, 'checksum', checksum) end
+  else keep[#keep + 1] = {from, to, checksum} end
+  local text = {}
+  for _, r in ipairs(keep) do text[#text + 1] = int(r[1]) .. '-' .. int(r[2]) .. '-' .. r[3] end
+  redis.call('HSET', part, 'next', int(nxt), 'ranges', table.concat(text, ','))
+  if p.horizon and nxt >= p.horizon then
+    redis.call('HDEL', part, 'horizon')
+    redis.call('HINCRBY', P .. 'ledger', 'unpassed', -1)
+    LEDGER[8] = tonumber(LEDGER[8]) - 1
+  end
+  return nxt
+end
+
+-- The key of a held instance, or nil when the lock is another's, has expired, or belongs to an older ledger.
+local function held(id, token, lease_ms)
+  local k = P .. 'i:' .. id
+  local v = redis.call('HMGET', k, 'g', 'lk', 'lu')
+  if v[1] ~= NUMBER or v[2] ~= token or (tonumber(v[3]) or 0) <= NOW then return nil end
+  redis.call('HSET', k, 'lu', int(NOW + lease_ms))
+  return k
+end
+
+local LOST = {'LOST', 'the lock has passed to another worker'}
+
+-- What a worker needs to know of the instance it holds; tracker/ledger.py reads these in this order.
+local function snapshot(k)
+  local v = redis.call('HMGET', k, 'owed', 'aside', 'total', 'ins', 'st', 'job', 'et', 'dl', 'bf', 'im', 'sent', 'tr', 'pk', 'ps', 'unk', 'counted', 'end')
+  for n = 1, 17 do v[n] = v[n] or '' end
+  table.insert(v, 1, 'OK')
+  v[19] = int(NOW)
+  return v
+end

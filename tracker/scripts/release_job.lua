@@ -1,0 +1,23 @@
+-- Give a job's lock back. ARGV: job, token, outcome (done | not ready | later | parked), wanted as taken, state, reason, delay (ms), remember (ms)
+local no = refusal()
+if no then return no end
+local job, outcome = ARGV[1], ARGV[3]
+local k = P .. 'j:' .. job
+local v = redis.call('HMGET', k, 'token', 'wanted')
+if v[1] ~= ARGV[2] then return LOST end
+redis.call('HDEL', k, 'token', 'until')
+redis.call('HSET', k, 'st', ARGV[5], 'why', ARGV[6])
+if outcome == 'later' then
+  redis.call('HINCRBY', k, 'tries', 1)
+  redis.call('ZADD', P .. 'jobs', NOW + tonumber(ARGV[7]), job)
+elseif v[2] ~= ARGV[4] then
+  redis.call('ZADD', P .. 'jobs', NOW, job)            -- another instance of it ended meanwhile: look again
+else
+  redis.call('ZREM', P .. 'jobs', job)
+  redis.call('HDEL', k, 'tries')
+  if outcome == 'done' then redis.call('HDEL', k, 'sent', 'open') end
+  if outcome == 'parked' then redis.call('ZADD', P .. 'parked_jobs', NOW, job) else redis.call('ZREM', P .. 'parked_jobs', job) end
+  redis.call('PEXPIRE', k, ARGV[8])
+end
+changed()
+return {'OK', v[2] ~= ARGV[4] and '1' or '0'}

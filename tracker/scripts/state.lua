@@ -1,0 +1,14 @@
+-- The ledger and its partitions as they stand; the one script that works unverified. ARGV: topics wanted.
+local run = run_id() or ''
+local wanted = {}
+for _, topic in ipairs(ARGV) do wanted[topic] = true end
+local out = {'OK', ID or '', NUMBER or '0', LEDGER[3] or '0', LEDGER[5] == run and '1' or '0', LEDGER[4] or FORMAT}
+local epochs = redis.call('HGETALL', P .. 'partitions')
+for n = 1, #epochs, 2 do
+  local topic, partition = string.match(epochs[n], '^(.*):(%d+)$')
+  if wanted[topic] then
+    local v = redis.call('HMGET', P .. 'part:' .. epochs[n] .. ':' .. epochs[n + 1], 'next', 'checksum', 'horizon')
+    for _, x in ipairs({topic, partition, epochs[n + 1], v[1] or '0', v[2] or '', v[3] or ''}) do out[#out + 1] = x end
+  end
+end
+return out
