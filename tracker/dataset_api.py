@@ -1,0 +1,126 @@
+"""
+The room of the Dataset API: its instances, their state and their counts.
+
+    GET /instances?state=…&offset=…&limit=…               a page of instances; everything from 2017's API
+    GET /instances/{id}                                   one instance; today with an ETag
+    PUT /instances/{id}/inserted_observations/{delta}     adds delta to the inserted count, each time it arrives
+    PUT /instances/{id}  {"state": …}                     sets the state
+
+2017's API has the inserted count at the top level and no ETags, today's has it in `import_tasks.import_observations`.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+import httpx
+
+from tracker.api_client import LISTING_LIMIT, ApiClient, HealthAnswer, member, read_listing, segment, text_of, whole_number
+from tracker.errors import UnknownInstance
+from tracker.instance import Instance
+
+NOT_FOUND = {"instance not found": UnknownInstance}
+
+TASKS = (("build_hierarchies", "hierarchy"), ("build_search_indexes", "search index"))
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """
+    One page of a listing of instances, without ETags.
+
+    `total` is None from an API that does not page, `unreadable` how many items were none.
+    """
+
+    items: tuple[Instance, ...]
+    total: int | None
+    unreadable: int = 0
+
+
+class DatasetApi:
+    """The Dataset API. Which error means what is told in `api_client`."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        token: str | None,
+        service_token: str | None,
+        timeout_s: float,
+        max_calls: int,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._api = ApiClient(
+            base_url, token=token, service_token=service_token, timeout_s=timeout_s, max_calls=max_calls, transport=transport
+        )
+
+    async def get_instance(self, instance_id: str) -> Instance:
+        """Read one instance. Raises UnknownInstance, and Transient, also where the answer is another instance."""
+
+        def read(answer: object, etag: str | None) -> Instance:
+            instance = read_instance(answer, etag)
+            if instance.id != instance_id:
+                raise ValueError("another id")
+            return instance
+
+        return await self._api.get(_path(instance_id), read, not_found=NOT_FOUND)
+
+    async def list_instances(self, state: str, offset: int, limit: int) -> Page:
+        """Read one page of the instances in a state. Raises Transient."""
+        query = urlencode({"state": state, "offset": offset, "limit": limit})
+        return await self._api.get(f"/instances?{query}", lambda answer, _: Page(*read_listing(answer, read_instance)), limit=LISTING_LIMIT)
+
+    async def add_inserted(self, instance_id: str, delta: int, etag: str | None, *, allowed_at: float) -> str | None:
+        """Add to the inserted count: not idempotent. Returns the new ETag; raises what `ApiClient.put` does."""
+        return await self._api.put(f"{_path(instance_id)}/inserted_observations/{delta}", etag=etag, allowed_at=allowed_at)
+
+    async def put_state(self, instance_id: str, state: str, etag: str | None, *, allowed_at: float) -> str | None:
+        """Set the state. Returns the new ETag; raises what `ApiClient.put` does."""
+        return await self._api.put(_path(instance_id), {"state": state}, etag=etag, allowed_at=allowed_at)
+
+    async def health(self) -> HealthAnswer:
+        """Ask how the API is. Never raises."""
+        return await self._api.health()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._api.aclose()
+
+
+def read_instance(answer: object, etag: str | None = None) -> Instance:
+    """
+    Read an instance of either generation; what is absent or null counts as not set.
+
+    Raises ValueError where a field that is read has another type: a count that cannot be read is not a count of 0.
+    """
+    instance_id = text_of(answer, "id")
+    if not instance_id:
+        raise ValueError("no id")
+    inserted = whole_number(answer, "import_tasks", "import_observations", "total_inserted_observations")
+    if inserted is None:
+        inserted = whole_number(answer, "total_inserted_observations")
+    return Instance(
+        id=instance_id,
+        state=text_of(answer, "state"),
+        job_id=text_of(answer, "links", "job", "id") or None,
+        total_observations=max(0, whole_number(answer, "total_observations") or 0) or None,
+        inserted_observations=inserted or 0,
+        etag=etag,
+        open_tasks=tuple(_open_tasks(answer)),
+    )
+
+
+def _open_tasks(answer: object) -> list[str]:
+    """Name the tasks that are not completed; one that cannot be read is open."""
+    names = []
+    for field, what in TASKS:
+        tasks = member(answer, "import_tasks", field)
+        if tasks is None:
+            continue
+        if not isinstance(tasks, list):
+            raise ValueError(f"import_tasks.{field} is no list")  # noqa: TRY004 -- the answer's fault, not the caller's
+        names += [f"{what} of {text_of(task, 'dimension_name') or '?'}" for task in tasks if member(task, "state") != "completed"]
+    return names
+
+
+def _path(instance_id: str) -> str:
+    return f"/instances/{segment(instance_id, UnknownInstance)}"
