@@ -5,7 +5,8 @@ TrackerError
 ├── Transient                the same call may work later: it is retried, growing and jittered
 │   ├── NotSent              refused before a byte left: nothing has happened
 │   ├── TurnedAway           401, 403, 429: nothing has happened; retried slowly, the reason is shown
-│   └── LedgerUnavailable    Redis refused, timed out, or its ledger is not verified yet
+│   ├── LedgerUnavailable    Redis refused, timed out, or its ledger is not verified yet
+│   └── LostTurn             the instance's lock has expired or passed on: whoever holds it now goes on
 ├── OutcomeUnknown           the call may have taken effect (409 too): read back before doing anything
 ├── Permanent                the same call will fail again: parked with a reason, a person is told
 │   ├── Refused              400, or the instance is published
@@ -41,6 +42,10 @@ class TurnedAway(Transient):
 
 class LedgerUnavailable(Transient):
     """Redis refused or timed out, or no bridge has verified the ledger since the server started."""
+
+
+class LostTurn(Transient):
+    """The lock has expired or passed to another worker, which goes on from what the ledger says."""
 
 
 class OutcomeUnknown(TrackerError):

@@ -1,4 +1,4 @@
-"""What the ledger tells the bridge and is told by it: the values of births, verifications and positions."""
+"""What the ledger tells and is told: births, verifications and positions for the bridge, turns for the workers."""
 
 from dataclasses import dataclass, field
 
@@ -55,3 +55,77 @@ class Positions:
     verified: bool
     next: dict[Partition, tuple[str, int]] = field(default_factory=dict)
     passed: frozenset[Partition] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """
+    A PUT of counts that is written down before its first copy leaves, until its outcome is known.
+
+    `before` is the API's inserted count ahead of it, `etag` what every copy carries as If-Match (None: an API
+    without ETags), `age_s` the seconds since the last copy was allowed, by Redis' clock.
+    """
+
+    delta: int
+    before: int
+    etag: str | None
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """
+    One instance, held by one worker under a lock with a lease that every step checks and renews.
+
+    `owed` is what the API has not confirmed yet, an open intent's delta included; `aside` is not None until the
+    instance has been settled after the ledger's birth. `inserted` and `etag` belong together.
+    """
+
+    instance_id: str
+    token: str
+    owed: int
+    aside: int | None
+    total: int | None
+    inserted: int
+    state: str
+    job_id: str | None
+    etag: str | None
+    intent: Intent | None
+    tries: int
+    parked: str | None
+    unknown_times: int
+    counted: int
+    ended: bool
+
+    @property
+    def looks_complete(self) -> bool:
+        """Whether everything is in by what the ledger knows; only a GET can tell for certain."""
+        return bool(self.total) and self.inserted >= (self.total or 0) and self.owed == 0 and self.intent is None
+
+
+@dataclass(frozen=True, slots=True)
+class JobTurn:
+    """
+    One job, held by one worker.
+
+    `wanted` counts how often a look at it was asked for; `open_copies` says how many PUTs have had no answer,
+    `sent_age_s` the seconds since the last one was sent, None if none was.
+    """
+
+    job_id: str
+    token: str
+    wanted: str
+    sent_age_s: float | None
+    open_copies: int
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What the periodic check has to set in motion: ids of instances to push and to look at, and of jobs."""
+
+    push: tuple[str, ...] = ()
+    look: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
+    parked: tuple[tuple[str, float], ...] = ()
+    without_total: int = 0

@@ -41,8 +41,8 @@ local function run_id()
   local info = redis.pcall('INFO', 'server')
   if type(info) == 'table' and info.err then
     -- Only a server without the command altogether (the in-memory fake) may do without its run id.
-    if string.find(string.lower(info.err), 'unknown command', 1, true) then return 'fake' end
-    return nil, info.err
+    if string.find(string.lower(tostring(info.err)), 'unknown', 1, true) then return 'fake' end
+    return nil, tostring(info.err)
   end
   return string.match(info, 'run_id:(%w+)')
 end
