@@ -10,6 +10,7 @@ import concurrent.futures
 import contextlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -48,6 +49,7 @@ _JVM = (
     "-Xmx512m",
     "-XX:+UseSerialGC",  # the other collectors start threads that two cores have no use for
     "-XX:TieredStopAtLevel=1",  # compile quickly rather than well: a start in 2 s
+    "--sun-misc-unsafe-memory-access=allow",  # Kafka unmaps its files with it; Java 24 warns of it at each start
     "--enable-native-access=ALL-UNNAMED",  # the compression libraries; without it Java warns at each start
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -230,6 +232,9 @@ class Kafka:
             # A test's group is complete when its first member is there, and its dead members are found out within a second or two.
             "group.initial.rebalance.delay.ms": "0",
             "group.min.session.timeout.ms": "1000",
+            # The controller turns a killed broker's successor away until the session is over: 9 s by default.
+            "broker.session.timeout.ms": "2000",
+            "broker.heartbeat.interval.ms": "500",
         }
         path.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         return path
@@ -246,12 +251,17 @@ class Kafka:
         while True:
             if self.pid is None:
                 raise KafkaFailed(f"Apache Kafka ended while it started; the end of {self.output}:\n{self._tail()}")
-            with contextlib.suppress(KafkaError, OSError), self._admin() as admin:
-                if admin.describe_cluster()["brokers"]:
-                    return
+            if self._listens():  # kafka-python waits half a minute for a bootstrap server that refused its first connection
+                with contextlib.suppress(KafkaError, OSError), self._admin() as admin:
+                    if admin.describe_cluster()["brokers"]:
+                        return
             if time.monotonic() > deadline:
                 raise KafkaFailed(f"Apache Kafka does not answer after {timeout_s:g} s; the end of {self.output}:\n{self._tail()}")
             time.sleep(0.05)
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def _tail(self, lines: int = 30) -> str:
         return "\n".join(self.output.read_text(errors="replace").splitlines()[-lines:])
