@@ -23,8 +23,9 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 from urllib.parse import quote
 
 import httpx
@@ -39,6 +40,9 @@ ANSWER_LIMIT = 1_000_000
 LISTING_LIMIT = 64_000_000
 """Bytes of one listing: 2017's API answers everything at once, 64 MB are about 70,000 instances."""
 
+SEGMENT_LIMIT = 8_000
+"""Characters of an id in a path; servers commonly refuse longer addresses."""
+
 TEXT_LIMIT = 200
 """Characters of an answer's text that go into an error."""
 
@@ -48,7 +52,7 @@ PUT_BODY_S = 0.5
 KEEP_ALIVE_S = 2.0
 """Seconds a connection may idle in the pool: the APIs close theirs after 5, and a PUT that meets the closing is of unknown outcome."""
 
-TURNED_AWAY = frozenset({401, 403, 429})
+TURNED_AWAY = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
 
 _BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
@@ -167,8 +171,8 @@ class ApiClient:
         `not_found` maps the text of a 404, in small letters, to the error it stands for.
         """
         answer = await self._exchange("GET", path, limit=limit)
-        if answer.status != 200:
-            if answer.status == 404 and answer.cut is None and not_found:
+        if answer.status != HTTPStatus.OK:
+            if answer.status == HTTPStatus.NOT_FOUND and answer.cut is None and not_found:
                 error = not_found.get(answer.body.decode("utf-8", "replace").strip().lower())
                 if error:
                     raise error(self._say("GET", path, answer))
@@ -193,13 +197,13 @@ class ApiClient:
         byte leaves later than one time-out after it. Raises NotSent, TurnedAway, Refused, OutcomeUnknown.
         """
         answer = await self._exchange("PUT", path, body, etag=etag, latest=allowed_at + self._timeout_s)
-        if answer.status == 200:
+        if answer.status == HTTPStatus.OK:
             return answer.etag
         message = self._say("PUT", path, answer)
         text = answer.body.decode("utf-8", "replace").lower()
         # A refused change of state names the state it expected, which is not the one the instance has.
-        published = answer.status == 403 and "published" in text and "expected resource to have a state" not in text
-        if answer.status == 400 or published:
+        published = answer.status == HTTPStatus.FORBIDDEN and "published" in text and "expected resource to have a state" not in text
+        if answer.status == HTTPStatus.BAD_REQUEST or published:
             raise Refused(message, answer.status, published=published)
         if answer.status in TURNED_AWAY:
             raise TurnedAway(message, answer.status)
@@ -209,13 +213,14 @@ class ApiClient:
         """Ask `/health`, and on 404 or 401 `/healthcheck` (2017): 200 is OK, 429 WARNING, all else CRITICAL. Never raises."""
         try:
             answer, path = await self._exchange("GET", "/health", limit=ANSWER_LIMIT), "/health"
-            if answer.status in {401, 404}:
+            if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND}:
                 answer, path = await self._exchange("GET", "/healthcheck", limit=ANSWER_LIMIT), "/healthcheck"
         except TrackerError as error:
             return HealthAnswer("CRITICAL", None, str(error))
-        if answer.status == 200:
-            return HealthAnswer("OK", 200, f"GET {path}: 200")
-        return HealthAnswer("WARNING" if answer.status == 429 else "CRITICAL", answer.status, self._say("GET", path, answer))
+        if answer.status == HTTPStatus.OK:
+            return HealthAnswer("OK", answer.status, f"GET {path}: 200")
+        degraded = answer.status == HTTPStatus.TOO_MANY_REQUESTS
+        return HealthAnswer("WARNING" if degraded else "CRITICAL", answer.status, self._say("GET", path, answer))
 
     async def aclose(self) -> None:
         """Close the pool; calls under way are cut off."""
@@ -257,9 +262,10 @@ class ApiClient:
                         await _read_body(response, answer, limit)
                 finally:
                     await response.aclose()
-            return answer
         except Exception as error:  # noqa: BLE001 -- whatever it is, all that counts is whether a byte may have left
             failure = error
+        else:
+            return answer
         what = self._describe(failure)
         if answer is not None:
             answer.cut = answer.cut or what
@@ -294,7 +300,7 @@ def segment(name: str, unknown: type[Permanent]) -> str:
         quoted = quote(name, safe="")
     except UnicodeEncodeError:
         quoted = ""
-    if quoted in {"", ".", ".."} or len(quoted) > 8_000:
+    if quoted in {"", ".", ".."} or len(quoted) > SEGMENT_LIMIT:
         raise unknown(f"{_short(repr(name))}: no id that a URL can carry")
     return quoted
 
@@ -364,7 +370,8 @@ def read_listing(value: object, read: Callable[[object], T]) -> tuple[tuple[T, .
 async def _read_body(response: httpx.Response, answer: _Answer, limit: int) -> None:
     body = bytearray()
     try:
-        async for piece in response.aiter_raw():
+        # Not decompressed: we ask for plain bodies, and a small compressed one may be of any size.
+        async for piece in cast("httpx.AsyncByteStream", response.stream):
             body += piece
             if len(body) > limit:
                 answer.cut = f"longer than {limit} bytes"
