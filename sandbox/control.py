@@ -28,6 +28,7 @@ The control surface (JSON in and out; never subject to faults, auth or the journ
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -40,8 +41,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from sandbox.faults import Fault, Faults, Journal, Reset, held_to_json
 from sandbox.answers import Answer, ConnectionCut, Request
+from sandbox.faults import Call, Fault, Faults, Journal, Reset
 
 _POLL_S = 0.01
 _FAULTS = TypeAdapter(list[Fault])
@@ -50,7 +51,10 @@ _FAULTS = TypeAdapter(list[Fault])
 class Api(Protocol):
     """One of the two APIs: answers calls, and shows and takes what it stores."""
 
-    generation: str
+    @property
+    def generation(self) -> str:
+        """`2017` or `today`."""
+        ...
 
     async def answer(self, request: Request) -> Answer:
         """Apply the call and answer it. Raises ConnectionCut where the original closes the connection."""
@@ -89,9 +93,10 @@ class StandIn:
         self.faults = Faults(random_seed)
         self.journal = Journal(journal_size)
         self.outage: Callable[[float], None] | None = None
-        self._control = Starlette(routes=_routes(self))
+        self._control = Starlette(routes=ControlSurface(self).routes())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a call of the API, or one of the control surface."""
         if scope["type"] == "http" and not scope["path"].startswith("/sandbox/"):
             await self._serve(scope, receive, send)
         else:
@@ -148,129 +153,135 @@ async def _cut(scope: Scope, receive: Receive, *, reset: bool) -> None:
         pass
 
 
-def _routes(stand_in: StandIn) -> list[Route]:
-    """The control surface described at the top."""
-    api, faults, journal = stand_in.api, stand_in.faults, stand_in.journal
+class ControlSurface:
+    """The routes described at the top."""
 
-    async def make_faults(request: ControlRequest) -> Response:
+    def __init__(self, stand_in: StandIn) -> None:
+        self._stand_in = stand_in
+        self._api, self._faults, self._journal = stand_in.api, stand_in.faults, stand_in.journal
+
+    def routes(self) -> list[Route]:
+        """All of them; a wrong value in a call is answered 400 with the reason."""
+        return [
+            _route("POST", "faults", self._make_faults),
+            _route("GET", "faults", self._list_faults),
+            _route("DELETE", "faults", self._clear_faults),
+            _route("DELETE", "faults/{id:int}", self._remove_fault),
+            _route("POST", "hold", self._hold),
+            _route("POST", "release", self._release),
+            _route("GET", "held", self._held),
+            _route("GET", "calls", self._calls),
+            _route("DELETE", "calls", self._forget_calls),
+            _route("GET", "counts", self._counts),
+            _route("GET", "states", self._states),
+            _route("GET", "stats", self._stats),
+            _route("GET", "state", self._dump),
+            _route("POST", "state", self._load),
+            _route("DELETE", "state", self._forget_state),
+            _route("POST", "outage", self._outage),
+        ]
+
+    async def _make_faults(self, request: ControlRequest) -> Response:
         value = await _json(request)
-        return _switch_on(faults, value if isinstance(value, list) else [value])
+        return self._switch_on(value if isinstance(value, list) else [value])
 
-    async def list_faults(_: ControlRequest) -> Response:
-        return JSONResponse({"faults": [fault.model_dump(mode="json") for fault in faults.active]})
+    async def _list_faults(self, _: ControlRequest) -> Response:
+        return JSONResponse({"faults": [fault.model_dump(mode="json") for fault in self._faults.active]})
 
-    async def clear_faults(_: ControlRequest) -> Response:
-        faults.clear()
+    async def _clear_faults(self, _: ControlRequest) -> Response:
+        self._faults.clear()
         return Response(status_code=204)
 
-    async def remove_fault(request: ControlRequest) -> Response:
-        return Response(status_code=204 if faults.remove(request.path_params["id"]) else 404)
+    async def _remove_fault(self, request: ControlRequest) -> Response:
+        return Response(status_code=204 if self._faults.remove(request.path_params["id"]) else 404)
 
-    async def hold(request: ControlRequest) -> Response:
-        return _switch_on(faults, [{**(await _json(request)), "do": "hold"}])
+    async def _hold(self, request: ControlRequest) -> Response:
+        return self._switch_on([{**(await _json(request)), "do": "hold"}])
 
-    async def release(request: ControlRequest) -> Response:
-        return JSONResponse({"released": faults.release((await _json(request)).get("count"))})
+    async def _release(self, request: ControlRequest) -> Response:
+        return JSONResponse({"released": self._faults.release((await _json(request)).get("count"))})
 
-    async def held(request: ControlRequest) -> Response:
-        enough = await _wait(request, lambda: len(faults.held))
-        return JSONResponse({"held": [held_to_json(call) for call in faults.held]}, 200 if enough else 504)
+    async def _held(self, request: ControlRequest) -> Response:
+        enough = await _wait(request, lambda: len(self._faults.held))
+        return JSONResponse({"held": [held.to_json() for held in self._faults.held]}, 200 if enough else 504)
 
-    async def calls(request: ControlRequest) -> Response:
+    async def _calls(self, request: ControlRequest) -> Response:
         query = request.query_params
         applied = {"true": True, "false": False}.get(query.get("applied", ""))
         since, limit = int(query.get("since", 0)), int(query.get("limit", 1_000_000))
 
-        def found() -> list[Any]:
-            return journal.find(since=since, method=query.get("method"), path=query.get("path", ""), applied=applied)
+        def found() -> list[Call]:
+            return self._journal.find(since=since, method=query.get("method"), path=query.get("path", ""), applied=applied)
 
         enough = await _wait(request, lambda: len(found()))
         last = found()[-limit:] if limit else []
-        return JSONResponse({"total": journal.total, "calls": [call.to_json() for call in last]}, 200 if enough else 504)
+        return JSONResponse({"total": self._journal.total, "calls": [call.to_json() for call in last]}, 200 if enough else 504)
 
-    async def forget_calls(_: ControlRequest) -> Response:
-        journal.clear()
+    async def _forget_calls(self, _: ControlRequest) -> Response:
+        self._journal.clear()
         return Response(status_code=204)
 
-    async def counts(_: ControlRequest) -> Response:
-        return JSONResponse(api.counts())
+    async def _counts(self, _: ControlRequest) -> Response:
+        return JSONResponse(self._api.counts())
 
-    async def states(_: ControlRequest) -> Response:
-        return JSONResponse(api.states())
+    async def _states(self, _: ControlRequest) -> Response:
+        return JSONResponse(self._api.states())
 
-    async def stats(_: ControlRequest) -> Response:
+    async def _stats(self, _: ControlRequest) -> Response:
+        journal = self._journal
         return JSONResponse(
             {
-                "generation": api.generation,
+                "generation": self._api.generation,
                 "calls": journal.total,
                 "applied": journal.applied,
                 "cut": journal.cut,
                 "answers": dict(journal.by_answer),
-                "held": len(faults.held),
-                "faults_hit": faults.hits,
-                "journal": len(journal.find()),
+                "held": len(self._faults.held),
+                "faults_hit": self._faults.hits,
+                "journal": len(journal),
             },
         )
 
-    async def dump(_: ControlRequest) -> Response:
-        return JSONResponse(api.dump())
+    async def _dump(self, _: ControlRequest) -> Response:
+        return JSONResponse(self._api.dump())
 
-    async def load(request: ControlRequest) -> Response:
-        api.load(await _json(request))
+    async def _load(self, request: ControlRequest) -> Response:
+        self._api.load(await _json(request))
         return Response(status_code=204)
 
-    async def forget_state(_: ControlRequest) -> Response:
-        api.clear()
+    async def _forget_state(self, _: ControlRequest) -> Response:
+        self._api.clear()
         return Response(status_code=204)
 
-    async def outage(request: ControlRequest) -> Response:
-        if stand_in.outage is None:
+    async def _outage(self, request: ControlRequest) -> Response:
+        if self._stand_in.outage is None:
             return JSONResponse({"error": "no server socket to close"}, 501)
-        stand_in.outage(float((await _json(request))["seconds"]))
+        self._stand_in.outage(float((await _json(request))["seconds"]))
         return Response(status_code=202)
 
-    def route(method: str, path: str, endpoint: Callable[[ControlRequest], Awaitable[Response]]) -> Route:
-        async def checked(request: ControlRequest) -> Response:
-            try:
-                return await endpoint(request)
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                return JSONResponse({"error": f"{type(error).__name__}: {error}"}, 400)
+    def _switch_on(self, values: list[Any]) -> Response:
+        """Add all the faults, or none where one of them is wrong."""
+        try:
+            made = _FAULTS.validate_python(values)
+        except ValidationError as error:
+            return JSONResponse({"error": error.errors(include_url=False, include_context=False, include_input=False)}, 400)
+        return JSONResponse({"ids": [self._faults.add(fault).id for fault in made]}, 201)
 
-        return Route(f"/sandbox/{path}", checked, methods=[method])
 
-    return [
-        route("POST", "faults", make_faults),
-        route("GET", "faults", list_faults),
-        route("DELETE", "faults", clear_faults),
-        route("DELETE", "faults/{id:int}", remove_fault),
-        route("POST", "hold", hold),
-        route("POST", "release", release),
-        route("GET", "held", held),
-        route("GET", "calls", calls),
-        route("DELETE", "calls", forget_calls),
-        route("GET", "counts", counts),
-        route("GET", "states", states),
-        route("GET", "stats", stats),
-        route("GET", "state", dump),
-        route("POST", "state", load),
-        route("DELETE", "state", forget_state),
-        route("POST", "outage", outage),
-    ]
+def _route(method: str, path: str, endpoint: Callable[[ControlRequest], Awaitable[Response]]) -> Route:
+    async def checked(request: ControlRequest) -> Response:
+        try:
+            return await endpoint(request)
+        except (ValueError, KeyError, TypeError, AttributeError, re.error) as error:
+            return JSONResponse({"error": f"{type(error).__name__}: {error}"}, 400)
+
+    return Route(f"/sandbox/{path}", checked, methods=[method])
 
 
 async def _json(request: ControlRequest) -> Any:  # noqa: ANN401 - JSON is any shape
-    """The body, {} when there is none."""
+    """Read the body, {} when there is none."""
     body = await request.body()
     return json.loads(body) if body.strip() else {}
-
-
-def _switch_on(faults: Faults, values: list[Any]) -> Response:
-    """Add all the faults, or none where one of them is wrong."""
-    try:
-        made = _FAULTS.validate_python(values)
-    except ValidationError as error:
-        return JSONResponse({"error": error.errors(include_url=False, include_context=False, include_input=False)}, 400)
-    return JSONResponse({"ids": [faults.add(fault).id for fault in made]}, 201)
 
 
 async def _wait(request: ControlRequest, count: Callable[[], int]) -> bool:

@@ -20,11 +20,24 @@ without the editions and versions that the original would create beside it.
 import re
 import time
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
-from sandbox.answers import Answer, BadJson, BadPaging, ConnectionCut, Request, bearer_token, empty, json_answer, no_such_page, text, wrong_method
+from sandbox.answers import (
+    Answer,
+    BadJson,
+    BadPaging,
+    ConnectionCut,
+    Request,
+    bearer_token,
+    empty,
+    json_answer,
+    no_such_page,
+    text,
+    wrong_method,
+)
 from sandbox.control import StandIn
-from sandbox.instances import KEPT, InstanceStore, StoredInstance
+from sandbox.instances import KEPT, TASK_KINDS, InstanceStore, StoredInstance
 from sandbox.serving import Generation, Options, option_parser, serve
 
 STATES = frozenset({"created", "submitted", "completed", "edition-confirmed", "associated", "published", "failed"})
@@ -37,7 +50,7 @@ _FIXED_LINKS = ("dataset", "dimensions", "edition", "job", "version", "self")
 _INT64 = range(-(2**63), 2**63)
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not a fault of this program
+class Refusal(Exception):
     """The call ends here with this answer."""
 
     def __init__(self, answer: Answer) -> None:
@@ -130,7 +143,7 @@ class DatasetApi:
         """Today's look-up: an `If-Match` that is neither absent, empty nor `*` must be the unquoted ETag."""
         instance = self._find(instance_id)
         wanted = request.header(b"if-match")
-        if wanted and wanted != "*" and wanted != instance.etag:
+        if wanted and wanted not in {"*", instance.etag}:
             raise Refusal(text(409, "instance does not match the expected eTag"))
         return instance
 
@@ -173,7 +186,8 @@ class DatasetApi:
         found = [
             instance
             for instance in self.store.newest_first()
-            if (not states or instance.state in states) and (datasets == [""] or (instance.links.get("dataset") or {}).get("id") in datasets)
+            if (not states or instance.state in states)
+            and (datasets == [""] or (instance.links.get("dataset") or {}).get("id") in datasets)
         ]
         page = [instance.show_today() for instance in found[offset : offset + limit]]
         nothing_there = limit == 0 or (bool(found) and offset >= len(found))
@@ -253,51 +267,38 @@ class DatasetApi:
         instance.changed(str(change))
 
     def _update_tasks(self, request: Request, instance_id: str) -> Answer:
-        """Tasks are set one after another: what went before a wrong one stays set. The first problem is told."""
+        """Set tasks one after another: what went before a wrong one stays set. The first problem is told."""
         instance = self._find_writable(request, instance_id)
-        given = self._body(request, "{error}")
         problems: list[str] = []
         applied = False
-        observations, kinds = given.get("import_observations"), {"hierarchy": "build_hierarchies", "search index": "build_search_indexes"}
-        if observations is not None:
-            state = observations.get("state")
-            if not state:
-                problems.append("invalid import observation task, must include state")
-            elif state != "completed":
-                problems.append(f"invalid task state value for import observations: {state}")
-            elif not instance.has_tasks:
-                return text(500, "internal error")
+        for kind, task, problem in _asked_tasks(self._body(request, "{error}")):
+            if problem:
+                problems.append(problem)
+            elif instance.set_task(kind, task):
+                instance.changed(f"{kind} {task}")
+                applied = True
             else:
-                instance.import_state = state
-                applied = _changed(instance, "import_observations")
-        for kind, field in kinds.items():
-            tasks = given.get(field)
-            if tasks is not None and not tasks:
-                problems.append(f"missing {kind} task")
-            for task in tasks or []:
-                problem = _task_problem(task)
-                if problem:
-                    problems.append(problem)
-                elif not _set_task(instance.hierarchies if kind == "hierarchy" else instance.search_indexes, task):
-                    return Answer(500, b"mongo: no documents in result\n", text(500, "").headers, applied)
-                else:
-                    applied = _changed(instance, f"{kind} {task}")
-        if observations is None and all(given.get(field) is None for field in kinds.values()):
-            problems.append("request body does not contain any import tasks")
+                return text(500, "mongo: no documents in result", applied=applied)
         if problems:
             return text(400, f"bad request - {problems[0]}", applied=applied)
         return empty(200, instance.etag, applied=applied)
 
     def _body(self, request: Request, refusal: str) -> dict[str, Any]:
-        """The body with `state` a string and the total an integer, as Go's types demand; else 400 with `refusal`."""
+        """Read the body. `state` must be a string and the total an integer, as Go's types demand; else 400 with `refusal`."""
         try:
             given = request.json_object()
-            for name, kind in {"state": str, "total_observations": int, "links": dict, "import_tasks": dict}.items():
-                if given.get(name) is not None and (not isinstance(given[name], kind) or isinstance(given[name], bool)):
-                    raise BadJson(f"json: cannot unmarshal {type(given[name]).__name__} into Go struct field .{name}")
+            _check_types(given)
         except BadJson as error:
             raise Refusal(text(400, refusal.format(error=error))) from None
         return given
+
+
+def _check_types(given: dict[str, Any]) -> None:
+    """Raise BadJson for a field of a type that Go's would not take."""
+    for name, kind in {"state": str, "total_observations": int, "links": dict, "import_tasks": dict}.items():
+        value = given.get(name)
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise BadJson(f"json: cannot unmarshal {type(value).__name__} into Go struct field .{name}")
 
 
 def _fixed_fields(change: dict[str, Any]) -> list[str]:
@@ -307,25 +308,22 @@ def _fixed_fields(change: dict[str, Any]) -> list[str]:
     return refused + [f"instance.{name.title()}" for name in ("events", "version") if change.get(name)]
 
 
-def _task_problem(task: dict[str, Any]) -> str | None:
-    missing = [name for name in ("dimension_name", "state") if not task.get(name)]
-    if missing:
-        return f"missing mandatory fields: [{' '.join(missing)}]"
-    return None if task["state"] == "completed" else f"invalid task state value: {task['state']}"
-
-
-def _set_task(stored: list[dict[str, Any]] | None, task: dict[str, Any]) -> bool:
-    """Set the state of the task of that dimension; False when there is none."""
-    for known in stored or []:
-        if known["dimension_name"] == task["dimension_name"]:
-            known["state"] = task["state"]
-            return True
-    return False
-
-
-def _changed(instance: StoredInstance, change: str) -> bool:
-    instance.changed(change)
-    return True
+def _asked_tasks(given: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str | None]]:
+    """Yield the kind, the task and what is wrong with it (or None), in the order in which the original looks at them."""
+    observations = given.get("import_observations")
+    if observations is not None:
+        state = observations.get("state")
+        wrong = f"invalid task state value for import observations: {state}" if state != "completed" else None
+        yield "import_observations", observations, wrong if state else "invalid import observation task, must include state"
+    for kind, name in TASK_KINDS.items():
+        for task in given.get(kind) or []:
+            missing = [field for field in ("dimension_name", "state") if not task.get(field)]
+            wrong = f"invalid task state value: {task.get('state')}" if task.get("state") != "completed" else None
+            yield kind, task, f"missing mandatory fields: [{' '.join(missing)}]" if missing else wrong
+        if given.get(kind) == []:
+            yield kind, {}, f"missing {name} task"
+    if all(given.get(kind) is None for kind in ("import_observations", *TASK_KINDS)):
+        yield "", {}, "request body does not contain any import tasks"
 
 
 def main() -> None:

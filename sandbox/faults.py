@@ -1,11 +1,11 @@
-"""
+r"""
 The faults a test or a person can switch on at a stand-in, and the journal of the calls it received.
 
 A fault is made for calls of one `method` (default: any) whose path, with its query, is found by the regular
 expression `path` (default: any), hits with `probability` (default 1) and at most `times` times (default: for ever):
 
     {"do": "delay", "seconds": 0.5}                wait, then go on
-    {"do": "answer", "status": 500, "body": "internal error\\n"}   answer this and nothing else
+    {"do": "answer", "status": 500, "body": "internal error\n"}   answer this and nothing else
     {"do": "cut"}                                  close the connection without an answer (`"reset": true`: TCP reset)
     {"do": "hold"}                                 wait until released
 
@@ -15,11 +15,11 @@ later, even when the caller has given up: that is the late PUT.
 
 What the real APIs have been seen to do, as faults:
 
-    lock not obtained, increment applied   {"do": "answer", "when": "after", "status": 500, "body": "internal error\\n"}
-    lock not obtained, state not written   {"do": "answer", "status": 500, "body": "internal error\\n", "path": "/instances/[^/]+$"}
-    ETag lost between read and write       {"do": "answer", "status": 404, "body": "instance not found\\n", "method": "PUT"}
+    lock not obtained, increment applied   {"do": "answer", "when": "after", "status": 500, "body": "internal error\n"}
+    lock not obtained, state not written   {"do": "answer", "status": 500, "body": "internal error\n", "path": "/instances/[^/]+$"}
+    ETag lost between read and write       {"do": "answer", "status": 404, "body": "instance not found\n", "method": "PUT"}
     auth service away                      {"do": "answer", "status": 403, "body": ""}
-    routes switched off                    {"do": "answer", "status": 404, "body": "404 page not found\\n"}
+    routes switched off                    {"do": "answer", "status": 404, "body": "404 page not found\n"}
     overload                               {"do": "answer", "status": 429, "body": ""}
 """
 
@@ -79,6 +79,10 @@ class Held:
     path: str
     when: When
     fault: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Show it as the control surface does."""
+        return asdict(self)
 
 
 class Faults:
@@ -201,6 +205,9 @@ class Journal:
         self.total = self.applied = self.cut = 0
         self.by_answer: Counter[str] = Counter()
 
+    def __len__(self) -> int:
+        return len(self._calls)
+
     def note(self, request: Request, arrived: float, status: int | None, *, applied: bool) -> None:
         """Write one finished call down."""
         self.total += 1
@@ -224,8 +231,3 @@ class Journal:
             and (applied is None or call.applied is applied)
             and wanted.search(call.request.path)
         ]
-
-
-def held_to_json(held: Held) -> dict[str, Any]:
-    """As the control surface shows it."""
-    return asdict(held)

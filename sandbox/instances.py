@@ -23,6 +23,9 @@ from typing import Any
 KEPT = ("total_observations", "headers", "dimensions", "events", "edition", "version", "release_date", "alerts", "type")
 """Fields taken as they come and shown again."""
 
+TASK_KINDS = {"build_hierarchies": "hierarchy", "build_search_indexes": "search index"}
+"""The kinds of import tasks that there is one of for each dimension, and what error texts call them."""
+
 _NO_LINK = {"id": "", "href": ""}
 
 
@@ -30,11 +33,11 @@ class StoredInstance:
     """
     One instance.
 
-    `inserted` is None until the first increment (2017 shows no field then). `hierarchies` and `search_indexes` are
-    None where there are none; `has_tasks` is False where today's API shows `"import_tasks": null`.
+    `inserted` is None until the first increment (2017 shows no field then). `task_lists` has for
+    each of `TASK_KINDS` the tasks, or None where there are none; `has_tasks` is False where today's API shows `"import_tasks": null`.
     """
 
-    __slots__ = ("etag", "fields", "has_tasks", "hierarchies", "id", "import_state", "inserted", "links", "search_indexes", "state", "updated")
+    __slots__ = ("etag", "fields", "has_tasks", "id", "import_state", "inserted", "links", "state", "task_lists", "updated")
 
     def __init__(self, given: dict[str, Any]) -> None:
         tasks = given.get("import_tasks", {})
@@ -46,8 +49,7 @@ class StoredInstance:
         self.has_tasks = tasks is not None
         self.inserted: int | None = observations.get("total_inserted_observations", given.get("total_inserted_observations"))
         self.import_state: str = observations.get("state") or "created"
-        self.hierarchies: list[dict[str, Any]] | None = (tasks or {}).get("build_hierarchies") or None
-        self.search_indexes: list[dict[str, Any]] | None = (tasks or {}).get("build_search_indexes") or None
+        self.task_lists: dict[str, list[dict[str, Any]] | None] = {kind: (tasks or {}).get(kind) or None for kind in TASK_KINDS}
         self.updated = time.time()
         self.etag: str = given.get("etag") or hashlib.sha1(json.dumps(given, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
 
@@ -55,6 +57,17 @@ class StoredInstance:
         """Give the instance a new ETag and the time of now, also when the change changed nothing."""
         self.updated = time.time()
         self.etag = hashlib.sha1(f"{self.etag} {change}".encode(), usedforsecurity=False).hexdigest()
+
+    def set_task(self, kind: str, task: dict[str, Any]) -> bool:
+        """Set a task's state. Returns False when the instance has no such task; changes no ETag."""
+        if kind == "import_observations":
+            self.import_state = task["state"]
+            return self.has_tasks
+        for known in self.task_lists[kind] or []:
+            if known["dimension_name"] == task["dimension_name"]:
+                known["state"] = task["state"]
+                return True
+        return False
 
     def show_2017(self) -> dict[str, Any]:
         """The JSON of 2017: the count at top level and absent before the first increment, links always there."""
@@ -79,8 +92,7 @@ class StoredInstance:
         """The import tasks; kinds of which there are none are null."""
         return {
             "import_observations": {"total_inserted_observations": self.inserted or 0, "state": self.import_state},
-            "build_hierarchies": self.hierarchies,
-            "build_search_indexes": self.search_indexes,
+            **self.task_lists,
         }
 
     def _common(self) -> dict[str, Any]:
