@@ -140,6 +140,8 @@ class ApiClient:
             headers["Authorization"] = f"Bearer {service_token}"
         self._base_url = _address(base_url)
         self._timeout_s = timeout_s
+        # Not the pool's own limit: httpcore loses the place of a call that is cancelled while it waits for one.
+        self._places = asyncio.Semaphore(max_calls)
         # Only httpcore tells when the first byte leaves; of any other transport it is assumed at once.
         self._traced = transport is None
         self._client = httpx.AsyncClient(
@@ -148,7 +150,7 @@ class ApiClient:
                 verify=ssl.create_default_context(),
                 # No proxy from the environment: one that repeats a PUT would count twice.
                 trust_env=False,
-                limits=httpx.Limits(max_connections=max_calls, max_keepalive_connections=max_calls, keepalive_expiry=KEEP_ALIVE_S),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=max_calls, keepalive_expiry=KEEP_ALIVE_S),
             ),
             headers=headers,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
@@ -241,7 +243,7 @@ class ApiClient:
         answer: _Answer | None = None
         failure: BaseException
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._timeout_s), self._places:
                 departure.check()
                 headers = [(b"X-Request-Id", secrets.token_hex(10).encode())]
                 if body is not None:

@@ -13,9 +13,10 @@ plus, in both, `"o": [offset - start, per record]` where the offsets are not sim
 
 import base64
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self, cast
 
 from tracker.errors import BadInput
 
@@ -39,13 +40,21 @@ class Partition:
         return f"{self.topic}:{self.number}"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One Kafka record as it was polled. `checksum` is CRC-32 of offset and value, to recognise it again."""
+class Record(Protocol):
+    """One Kafka record as it was polled: what the client library hands out, without a copy. `value` may be missing."""
 
-    offset: int
-    value: bytes
-    checksum: int
+    @property
+    def offset(self) -> int:
+        """The record's place in its partition."""
+
+    @property
+    def value(self) -> bytes | None:
+        """What the record carries."""
+
+
+def checksum(offset: int, value: bytes | None) -> str:
+    """CRC-32 of a record's offset and value in 8 hex digits, to recognise the record again."""
+    return f"{zlib.crc32(value or b'', zlib.crc32(offset.to_bytes(8, 'big'))):08x}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +137,7 @@ class Batch:
 
 def pack(kind: Kind, start: int, events: Iterable[tuple[int, Event]]) -> tuple[str, int]:
     """
-    Put `(offset, event)` pairs, offsets rising from `start`, into a batch's payload.
+    Put `(offset, event)` pairs, offsets rising from `start` or above, into a batch's payload.
 
     Returns the payload and the number of records in it.
     """
@@ -137,12 +146,16 @@ def pack(kind: Kind, start: int, events: Iterable[tuple[int, Event]]) -> tuple[s
     values: list[int | str] = []
     offsets: list[int] = []
     dead: list[tuple[int, str, str]] = []
-    for offset, event in events:
-        if isinstance(event, Undecodable):
-            dead.append((offset - start, event.reason, base64.b64encode(event.raw).decode()))
+    for offset, event in events:  # the one loop here that every record goes through
+        if type(event) is ObservationsInserted:
+            values.append(event.count)
+        elif type(event) is InputFileAvailable:
+            values.append(event.job_id)
+        else:
+            bad = cast("Undecodable", event)
+            dead.append((offset - start, bad.reason, base64.b64encode(bad.raw).decode()))
             continue
         which.append(index.setdefault(event.instance_id, len(index)))
-        values.append(event.count if isinstance(event, ObservationsInserted) else event.job_id)
         offsets.append(offset - start)
     columns: dict[str, Any] = {"i": list(index), "x": which, "n" if kind == "counts" else "j": values}
     if offsets and offsets[-1] != len(offsets) - 1:

@@ -8,11 +8,11 @@ timed out may have run.
 
 import json
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
-from typing import Any, Iterator, cast
+from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -22,19 +22,10 @@ from redis.retry import Retry
 from tracker.errors import BadInput, LedgerUnavailable, LostTurn
 from tracker.events import Batch, Partition
 from tracker.instance import Instance
-from tracker.ledger_state import Due, Intent, JobTurn, LedgerState, PartitionStart, PartitionState, Positions, Turn
+from tracker.ledger_state import Due, Intent, JobTurn, LedgerState, NotNow, PartitionStart, PartitionState, Positions, Turn
 
 REMEMBER_KEYS_S = 7 * 24 * 3600
 """How long a manual count's idempotency key is remembered."""
-
-
-class NotNow(Exception):
-    """The instance or job cannot be taken: `why` is BUSY, LATER, NOT_READY, NONE or PARKED."""
-
-    def __init__(self, why: str, wait_s: float | None) -> None:
-        super().__init__(why)
-        self.why = why
-        self.wait_s = wait_s
 
 
 @cache
@@ -218,8 +209,8 @@ class Ledger:
     def seen(self, turn: Turn, instance: Instance) -> Turn:
         """Note what a GET showed, and settle what a birth had set aside."""
         total = "" if instance.total_observations is None else instance.total_observations
-        tasks = ", ".join(instance.open_tasks)
-        return self._step("seen", turn, instance.state, instance.job_id or "", total, instance.inserted_observations, instance.etag or "", tasks)
+        inserted, tasks = instance.inserted_observations, ", ".join(instance.open_tasks)
+        return self._step("seen", turn, instance.state, instance.job_id or "", total, inserted, instance.etag or "", tasks)
 
     def unknown(self, turn: Turn) -> int:
         """The API knows no such instance; returns how many times in a row. The second parks it."""
@@ -305,8 +296,9 @@ class Ledger:
     def due(self, most: int, hold_s: float, leisurely: int) -> Due:
         """What is due, at most `most` of a kind; each is held back for `hold_s`, so that a slow task is not sent twice."""
         reply = self._run("due", most, self._kick_ms, int(hold_s * 1000), leisurely)
-        parked = tuple((name, float(since) / 1000) for name, since in zip(*[iter(reply[4])] * 2, strict=True))
-        return Due(tuple(reply[1]), tuple(reply[2]), tuple(reply[3]), parked, int(reply[5]))
+        parked = tuple((name, float(since) / 1000) for name, since in zip(*[iter(reply[5])] * 2, strict=True))
+        ready_since_s = int(reply[6]) / 1000 if reply[6] else None
+        return Due(tuple(reply[1]), tuple(reply[2]), tuple(reply[3]), tuple(reply[4]), parked, ready_since_s)
 
     def lease(self, name: str, ttl_s: float) -> bool:
         """Whether this caller may do the named periodic work now; the others may not for `ttl_s`."""
@@ -351,7 +343,7 @@ class Ledger:
     def now_s(self) -> float:
         """Redis' clock, in seconds: the one clock all processes share."""
         with self.reaching():
-            seconds, micros = cast("tuple[int, int]", self.client.time())
+            seconds, micros = self.client.time()
         return seconds + micros / 1e6
 
     # -- heartbeats -----------------------------------------------------------------------------------------------

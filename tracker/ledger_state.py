@@ -57,6 +57,15 @@ class Positions:
     passed: frozenset[Partition] = frozenset()
 
 
+class NotNow(Exception):
+    """The instance or job cannot be taken: `why` is BUSY, LATER, NOT_READY, NONE or PARKED."""
+
+    def __init__(self, why: str, wait_s: float | None) -> None:
+        super().__init__(why)
+        self.why = why
+        self.wait_s = wait_s
+
+
 @dataclass(frozen=True, slots=True)
 class Intent:
     """
@@ -122,10 +131,16 @@ class JobTurn:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What the periodic check has to set in motion: ids of instances to push and to look at, and of jobs."""
+    """
+    What the periodic check has to set in motion.
+
+    Instances to push, to look at, and to look at only because their total is not known; jobs; parked instances with
+    the time since when; and since when the ledger is ready to push, None while it is not (seconds by Redis' clock).
+    """
 
     push: tuple[str, ...] = ()
     look: tuple[str, ...] = ()
+    totals: tuple[str, ...] = ()
     jobs: tuple[str, ...] = ()
     parked: tuple[tuple[str, float], ...] = ()
-    without_total: int = 0
+    ready_since_s: float | None = None

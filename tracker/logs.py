@@ -38,7 +38,7 @@ class _Handler(logging.StreamHandler[TextIO]):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - named by the standard library
         """Say on stderr that a line is lost, without what it held: `logging` itself would show it there unmasked."""
-        print(f"{NAMESPACE}: a log line of {record.name} is lost: {sys.exc_info()[1]!r}", file=sys.stderr)  # noqa: T201
+        print(f"{NAMESPACE}: a log line of {record.name} is lost: {type(sys.exc_info()[1]).__name__}", file=sys.stderr)  # noqa: T201
 
 
 def configure(*, human: bool, level: str, secrets: Iterable[str] = (), stream: TextIO | None = None) -> None:

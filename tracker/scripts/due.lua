@@ -1,9 +1,9 @@
 -- What the periodic check has to set in motion. ARGV: at most, kick (ms), hold (ms: not again before), leisurely ones at most
--- Reply: OK, {instances to push}, {instances to look at}, {jobs}, {parked ones}, of those to look at how many lack only their total
+-- Reply: OK, {instances to push}, {to look at}, {to look at, for the total they lack}, {jobs}, {parked, since, …}, ready since (ms, "" for not yet)
 local no = refusal()
 if no then return no end
 local most, kick, hold = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local push, look, jobs, totals = {}, {}, {}, 0
+local push, look, totals, jobs = {}, {}, {}, {}
 local ready = ready_at()
 if ready and ready <= NOW then
   local due = redis.call('ZRANGEBYSCORE', P .. 'owing', '-inf', NOW, 'LIMIT', 0, most)
@@ -26,10 +26,13 @@ if ready and ready <= NOW then
     end
   end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'watched', '-inf', NOW, 'LIMIT', 0, most)) do
-    redis.call('ZADD', P .. 'watched', NOW + hold, id)
-    look[#look + 1] = id
-    local total = redis.call('HGET', P .. 'i:' .. id, 'total')
-    if not total or total == '' then totals = totals + 1 end
+    local v = redis.call('HMGET', P .. 'i:' .. id, 'g', 'total')
+    if not v[1] then redis.call('ZREM', P .. 'watched', id)
+    else
+      redis.call('ZADD', P .. 'watched', NOW + hold, id)
+      local list = (v[2] and v[2] ~= '') and look or totals
+      list[#list + 1] = id
+    end
   end
   for _, job in ipairs(redis.call('ZRANGEBYSCORE', P .. 'jobs', '-inf', NOW, 'LIMIT', 0, most)) do
     redis.call('ZADD', P .. 'jobs', NOW + hold, job)
@@ -37,4 +40,4 @@ if ready and ready <= NOW then
   end
 end
 local parked = redis.call('ZRANGE', P .. 'parked', 0, 99, 'WITHSCORES')
-return {'OK', push, look, jobs, parked, int(totals)}
+return {'OK', push, look, totals, jobs, parked, ready and ready <= NOW and int(ready) or ''}

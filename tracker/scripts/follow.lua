@@ -25,7 +25,7 @@ for n = 2, #ARGV, 5 do
       else redis.call('ZADD', P .. 'owing', 'NX', NOW, id) end
     end
     if tonumber(total) and tonumber(total) > 0 and inserted >= tonumber(total) and (tonumber(v[2]) or 0) == 0 and not v[3] and not v[1] then
-      redis.call('ZADD', P .. 'watched', 'NX', NOW, id)
+      redis.call('ZADD', P .. 'watched', NOW, id)
     end
     if redis.call('ZADD', P .. 'followed', 'NX', NOW, id) == 1 then new = new + 1 end
   end

@@ -1,0 +1,285 @@
+"""
+Use case: when is an instance done, when is a job; and saying so to the two APIs.
+
+An instance is completed when a fresh GET, under its lock, shows that everything is in and nothing is owed. Its job
+is put among those pending *before* the instance's PUT, and the siblings are read *after* it, so that of two workers
+that finish two siblings at once at least one sees all. The Import API takes any state from anyone: a job leaves
+those pending only after a GET, later than any copy of a PUT can arrive, that shows the right state.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from tracker import pushing
+from tracker.errors import LostTurn, NotSent, OutcomeUnknown, Refused, Transient, TurnedAway, UnknownInstance, UnknownJob
+from tracker.instance import DONE, FAILED, Instance, Job, Verdict, job_target, judge
+from tracker.ledger_state import JobTurn, NotNow, Turn
+from tracker.pushing import ComeAgain, Park, Rules
+
+log = structlog.get_logger(__name__)
+
+
+class Ledger(pushing.Ledger, Protocol):
+    """What completing needs of the ledger."""
+
+    def take(self, instance_id: str, *, force: bool = False) -> Turn:
+        """Take the instance's lock."""
+
+    def release(self, turn: Turn, *, delay_s: float = 0.0, reason: str = "", watch_s: float | None = None) -> bool:
+        """Give the lock back; whether a push task should be sent now."""
+
+    def park(self, turn: Turn, kind: str, reason: str) -> None:
+        """Set the instance aside for a person."""
+
+    def state_put(self, turn: Turn) -> float | None:
+        """A PUT of its state is about to be sent; seconds since the one before."""
+
+    def finish(self, turn: Turn, state: str) -> bool:
+        """It has ended; whether it should be pushed all the same."""
+
+    def expect_job(self, job_id: str) -> None:
+        """Put a job among those pending."""
+
+    def take_job(self, job_id: str) -> JobTurn:
+        """Take the job's lock."""
+
+    def job_put_sent(self, turn: JobTurn) -> None:
+        """A PUT of its state is about to be sent."""
+
+    def job_put_answered(self, turn: JobTurn) -> None:
+        """No copy of that PUT is on its way any more."""
+
+    def release_job(self, turn: JobTurn, outcome: str, *, state: str = "", reason: str = "", delay_s: float = 0.0) -> bool:
+        """Give the lock back; whether a look was asked for again meanwhile."""
+
+
+class DatasetApi(pushing.DatasetApi, Protocol):
+    """What completing needs of the Dataset API."""
+
+    async def put_state(self, instance_id: str, state: str, etag: str | None, *, allowed_at: float) -> str | None:
+        """Set the instance's state."""
+
+
+class ImportApi(Protocol):
+    """What completing needs of the Import API."""
+
+    async def get_job(self, job_id: str) -> Job:
+        """Read one job."""
+
+    async def put_state(self, job_id: str, state: str, *, allowed_at: float) -> None:
+        """Set the job's state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """
+    What one turn of an instance came to.
+
+    `again` says that it owes something already again and a push task should be sent; `job_id` names a job to be
+    looked at now, because an instance of it has ended.
+    """
+
+    instance_id: str
+    outcome: str
+    again: bool = False
+    job_id: str | None = None
+
+
+class Advancing:
+    """Takes instances and jobs as far as they can go now. Everything it is given may be a stand-in."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        dataset_api: DatasetApi,
+        import_api: ImportApi,
+        rules: Rules,
+        clock: Callable[[], float],
+        *,
+        complete_at_once: bool = True,
+    ) -> None:
+        self.ledger = ledger
+        self.dataset_api = dataset_api
+        self.import_api = import_api
+        self.rules = rules
+        self.clock = clock
+        self.complete_at_once = complete_at_once
+
+    async def instance(self, instance_id: str, *, check: bool = False, force: bool = False) -> Advanced:
+        """
+        Push what the instance owes and, when it looks complete or `check` asks for it, see whether it is.
+
+        Raises NotNow when another worker holds it or its time has not come, LedgerUnavailable, LostTurn.
+        """
+        turn = self.ledger.take(instance_id, force=force)
+        bound = log.bind(instance_id=instance_id, job_id=turn.job_id)
+        try:
+            turn = await pushing.push(turn, self.ledger, self.dataset_api, self.rules, self.clock)
+            if check or turn.ended or turn.state in DONE | FAILED or (self.complete_at_once and turn.looks_complete):
+                return await self._complete(turn)
+        except ComeAgain as later:
+            bound.info("instance_later", reason=later.why, delay_s=round(later.delay_s, 2))
+            # What owes nothing has nothing else to bring it back.
+            watch = later.delay_s if check or not turn.owed else None
+            self.ledger.release(turn, delay_s=later.delay_s, reason=later.why, watch_s=watch)
+            return Advanced(instance_id, "later")
+        except Park as park:
+            bound.error("instance_parked", kind=park.kind, reason=park.why)
+            self.ledger.park(turn, park.kind, park.why)
+            return Advanced(instance_id, "parked")
+        again = self.ledger.release(turn, watch_s=self._watch_s(turn))
+        return Advanced(instance_id, "pushed", again=again)
+
+    def _watch_s(self, turn: Turn) -> float | None:
+        """Seconds until the periodic check must look at it: only what can change without an event of ours."""
+        if turn.looks_complete or (turn.counted and not turn.total):
+            return self.rules.watch_s if turn.state in {"", "submitted"} or not turn.total else self.rules.tasks_watch_s
+        return None
+
+    async def _complete(self, turn: Turn) -> Advanced:
+        """One fresh GET, and what follows from it; the lock is given back in every case."""
+        instance = await pushing.read(turn, self.ledger, self.dataset_api, self.rules)
+        turn = self.ledger.seen(turn, instance)
+        verdict = judge(instance, owes=turn.owed > 0 or turn.intent is not None)
+        if verdict is Verdict.COMPLETE:
+            return await self._put_completed(turn, instance)
+        if verdict in {Verdict.DONE, Verdict.FAILED}:
+            return self._ended(turn, instance.state)
+        if verdict is Verdict.WAITING_FOR_TASKS:
+            again = self.ledger.release(turn, watch_s=self.rules.tasks_watch_s)
+            return Advanced(turn.instance_id, "waiting for import tasks", again=again)
+        again = self.ledger.release(turn, watch_s=self._watch_s(turn))
+        return Advanced(turn.instance_id, "not yet", again=again)
+
+    async def _put_completed(self, turn: Turn, instance: Instance) -> Advanced:
+        if turn.job_id:
+            self.ledger.expect_job(turn.job_id)
+        allowed_at = self.clock()
+        before_s = self.ledger.state_put(turn)
+        if instance.etag is None and before_s is not None and before_s < self.rules.quarantine_s:
+            # 2017's API takes `completed` from any state: an old copy could undo what an editor did since.
+            raise ComeAgain("a PUT of completed may still be on its way", self.rules.quarantine_s)
+        try:
+            await self.dataset_api.put_state(turn.instance_id, "completed", instance.etag, allowed_at=allowed_at)
+        except NotSent as error:
+            raise ComeAgain(str(error), self.rules.wait_s(turn.tries)) from error
+        except (TurnedAway, OutcomeUnknown, Refused) as error:
+            again = await pushing.read(turn, self.ledger, self.dataset_api, self.rules)
+            turn = self.ledger.seen(turn, again)
+            if again.state in DONE | FAILED:
+                return self._ended(turn, again.state)
+            raise ComeAgain(str(error), self.rules.wait_s(turn.tries, slow=not isinstance(error, OutcomeUnknown))) from error
+        return self._ended(turn, "completed")
+
+    def _ended(self, turn: Turn, state: str) -> Advanced:
+        if turn.job_id:
+            self.ledger.expect_job(turn.job_id)
+        again = self.ledger.finish(turn, state)
+        log.info("instance_failed" if state in FAILED else "instance_completed", instance_id=turn.instance_id, job_id=turn.job_id, state=state)
+        return Advanced(turn.instance_id, state, again=again, job_id=turn.job_id)
+
+    async def many(self, instance_ids: Iterable[str], *, check: bool = False, force: bool = False) -> list[str]:
+        """
+        Take many instances as far as they go, each by itself, and the jobs of those that end. Returns those to push again.
+
+        How many calls are under way at once is bounded by the API clients' pools. Raises LedgerUnavailable.
+        """
+
+        async def one(instance_id: str) -> str | None:
+            try:
+                advanced = await self.instance(instance_id, check=check, force=force)
+            except NotNow as not_now:
+                log.debug("instance_not_now", instance_id=instance_id, reason=not_now.why)
+                return None
+            except LostTurn as error:
+                log.warning("instance_turn_lost", instance_id=instance_id, reason=str(error))
+                return None
+            if advanced.job_id:
+                await self.jobs([advanced.job_id])
+            return instance_id if advanced.again else None
+
+        results = await asyncio.gather(*(one(instance_id) for instance_id in dict.fromkeys(instance_ids)))
+        return [instance_id for instance_id in results if instance_id]
+
+    async def jobs(self, job_ids: Iterable[str]) -> None:
+        """Look at jobs, one after the other, until none was asked for again meanwhile. Raises LedgerUnavailable."""
+        for job_id in job_ids:
+            try:
+                while await self.job(job_id) == "again":
+                    pass
+            except NotNow:
+                continue  # whoever holds it sees that it was asked for again
+            except LostTurn as error:
+                log.warning("job_turn_lost", job_id=job_id, reason=str(error))
+
+    async def job(self, job_id: str) -> str:
+        """
+        See whether all instances of a job are done, and give it the state that follows. Returns the outcome in a word.
+
+        Raises NotNow when another worker holds it, LedgerUnavailable, LostTurn.
+        """
+        turn = self.ledger.take_job(job_id)
+        try:
+            outcome, state = await self._job_state(turn)
+        except UnknownJob as error:
+            log.warning("job_parked", job_id=job_id, reason=str(error))
+            self.ledger.release_job(turn, "parked", reason=str(error))
+            return "parked"
+        except UnknownInstance as error:
+            self.ledger.release_job(turn, "later", reason=str(error), delay_s=self.rules.unknown_s)
+            return "later"
+        except LostTurn:
+            raise
+        except (Transient, OutcomeUnknown, Refused) as error:
+            delay_s = self.rules.wait_s(turn.tries, slow=isinstance(error, TurnedAway | Refused))
+            log.info("job_later", job_id=job_id, reason=str(error), delay_s=round(delay_s, 2))
+            self.ledger.release_job(turn, "later", reason=str(error), delay_s=delay_s)
+            return "later"
+        except ComeAgain as later:
+            self.ledger.release_job(turn, "later", reason=later.why, delay_s=later.delay_s)
+            return "later"
+        again = self.ledger.release_job(turn, outcome, state=state)
+        if outcome == "done":
+            log.info("job_failed" if state in FAILED else "job_completed", job_id=job_id, state=state)
+        return "again" if again else outcome
+
+    async def _job_state(self, turn: JobTurn) -> tuple[str, str]:
+        """Read the job and its siblings, PUT where needed, and read again; returns the outcome and the state."""
+        job = await self.import_api.get_job(turn.job_id)
+        siblings = await asyncio.gather(*(self.dataset_api.get_instance(sibling) for sibling in job.instance_ids))
+        target = job_target(sibling.state for sibling in siblings)
+        if target is None:
+            return "not ready", job.state
+        if not _right(job.state, target):
+            job = await self._put_job(turn, job, target)
+        if turn.open_copies and turn.sent_age_s is not None and turn.sent_age_s < self.rules.quarantine_s:
+            raise ComeAgain("an earlier PUT of the job's state may still be on its way", self.rules.quarantine_s - turn.sent_age_s)
+        if not _right(job.state, target):
+            raise ComeAgain(f"the job is {job.state} after a PUT of {target}", self.rules.wait_s(turn.tries))
+        return "done", job.state
+
+    async def _put_job(self, turn: JobTurn, job: Job, target: str) -> Job:
+        for word in (target, "error") if target == "failed" else (target,):
+            allowed_at = self.clock()
+            self.ledger.job_put_sent(turn)
+            try:
+                await self.import_api.put_state(job.id, word, allowed_at=allowed_at)
+            except (NotSent, TurnedAway):
+                self.ledger.job_put_answered(turn)
+                raise
+            except Refused:
+                self.ledger.job_put_answered(turn)
+                if word == "failed":
+                    continue  # before 2021 the Import API knew only the word error
+                raise
+            self.ledger.job_put_answered(turn)
+            break
+        return await self.import_api.get_job(job.id)
+
+
+def _right(state: str, target: str) -> bool:
+    return state == target or (target == "failed" and state in FAILED)

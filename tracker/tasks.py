@@ -1,0 +1,123 @@
+"""
+The tasks. Each unpacks its arguments, calls one use case and logs one line; each may run twice.
+
+    tracker.add_inserted_counts     a batch of counts from Kafka                      bridge → tracker.apply
+    tracker.register_instances      a batch of registrations from Kafka               bridge → tracker.apply
+    tracker.push_counts             send what these instances owe                     → tracker.push
+    tracker.complete_instances      see whether these instances are done              → tracker.push
+    tracker.complete_jobs           see whether these jobs are done                   → tracker.push
+    tracker.check_completion        what is due now; with ids: these instances        Beat, people → tracker.control
+    tracker.sync_active_instances   the full listing of submitted instances           Beat, people → tracker.control
+    tracker.add_inserted_count      one count by hand, once per key                   people → tracker.control
+    tracker.register_instance       follow one instance                               people → tracker.control
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from celery import Task
+
+from tracker import checking, counting
+from tracker.celery import app
+from tracker.errors import LedgerUnavailable
+from tracker.events import Batch
+from tracker.wiring import rooms
+
+log = structlog.get_logger(__name__)
+
+PUSH_CHUNK = 64
+"""Instances to a push task: Celery runs hundreds of tasks a second, the APIs take thousands of calls."""
+
+# Redis was away for a moment: the same call works later. The bridge and the check come again anyway, so few tries do.
+RETRY = {"autoretry_for": (LedgerUnavailable,), "max_retries": 4, "retry_backoff": 1, "retry_backoff_max": 10, "retry_jitter": True}
+
+
+def push_later(instance_ids: Sequence[str]) -> None:
+    """Send push tasks for these instances, many to a task."""
+    for some in counting.chunks(instance_ids, PUSH_CHUNK):
+        push_counts.apply_async((some,), argsrepr=_names(some))
+
+
+def _names(ids: Sequence[str]) -> str:
+    """What Flower and the logs show of a list of ids."""
+    return ", ".join(ids[:3]) + (f" … ({len(ids)})" if len(ids) > 3 else "")  # noqa: PLR2004 -- as many as a table's cell shows
+
+
+@app.task(name="tracker.add_inserted_counts", **RETRY)
+def add_inserted_counts(**message: Any) -> None:  # noqa: ANN401 -- checked by Batch
+    """Apply one batch of inserted counts; running it twice counts once."""
+    _apply(Batch.from_message(message))
+
+
+@app.task(name="tracker.register_instances", **RETRY)
+def register_instances(**message: Any) -> None:  # noqa: ANN401 -- checked by Batch
+    """Apply one batch of registrations."""
+    _apply(Batch.from_message(message))
+
+
+def _apply(batch: Batch) -> None:
+    woken = counting.apply(batch, rooms().ledger)
+    if woken is None:
+        log.warning("batch_dropped", batch=batch.id, reason="another ledger or epoch is in force; its records come again")
+        return
+    push_later(woken)
+    log.info("batch_applied", batch=batch.id, records=batch.records, woken=len(woken))
+
+
+@app.task(name="tracker.push_counts", **RETRY)
+def push_counts(instance_ids: list[str]) -> None:
+    """Send what these instances owe, and complete those that are done with it."""
+    push_later(rooms().run(rooms().advancing.many(instance_ids)))
+
+
+@app.task(name="tracker.complete_instances", **RETRY)
+def complete_instances(instance_ids: list[str], *, force: bool = False) -> None:
+    """See with a fresh GET whether these instances are done. `force` passes over back-offs, as a person asks."""
+    push_later(rooms().run(rooms().advancing.many(instance_ids, check=True, force=force)))
+
+
+@app.task(name="tracker.complete_jobs", **RETRY)
+def complete_jobs(job_ids: list[str]) -> None:
+    """See whether all instances of these jobs are done."""
+    rooms().run(rooms().advancing.jobs(job_ids))
+
+
+@app.task(name="tracker.check_completion", **RETRY)
+def check_completion(instance_ids: list[str] | None = None) -> None:
+    """Set in motion what is due; with ids, look at these instances now."""
+    if instance_ids:
+        complete_instances.apply_async(([counting.check_id(name, "instance id") for name in instance_ids],), {"force": True})
+        return
+    found = checking.check(rooms().ledger, rooms().settings)
+    if found is None:
+        return
+    push_later(found.push)
+    for some in counting.chunks(found.look, PUSH_CHUNK):
+        complete_instances.apply_async((some,), argsrepr=_names(some))
+    for some in counting.chunks(found.jobs, PUSH_CHUNK):
+        complete_jobs.apply_async((some,), argsrepr=_names(some))
+    if found.sync:
+        sync_active_instances.apply_async()
+
+
+@app.task(name="tracker.sync_active_instances", **RETRY)
+def sync_active_instances() -> None:
+    """Read the full listing of submitted instances, if nobody else is at it."""
+    rooms().run(checking.sync(rooms().ledger, rooms().dataset_api, rooms().import_api, rooms().settings))
+
+
+@app.task(name="tracker.add_inserted_count", bind=True, **RETRY)
+def add_inserted_count(self: Task, instance_id: str, count: int, key: str | None = None) -> None:
+    """Add one count by hand, once per key; without a key, once per task."""
+    added, push = counting.add_by_hand(instance_id, count, key or str(self.request.id), rooms().ledger)
+    if push:
+        push_later([instance_id])
+    log.info("count_added_by_hand" if added else "count_known_already", instance_id=instance_id, count=count, key=key or self.request.id)
+
+
+@app.task(name="tracker.register_instance", **RETRY)
+def register_instance(instance_id: str, job_id: str | None = None) -> None:
+    """Follow one instance, named by a person."""
+    counting.register_by_hand(instance_id, job_id, rooms().ledger)
+    log.info("instance_registered", instance_id=instance_id, job_id=job_id)
