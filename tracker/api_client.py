@@ -28,6 +28,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal, TypeVar, cast
 from urllib.parse import quote
 
+import anyio
 import httpx
 
 from tracker.errors import BadInput, NotSent, OutcomeUnknown, Permanent, Refused, TrackerError, Transient, TurnedAway
@@ -73,16 +74,20 @@ class HealthAnswer:
 
 @dataclass(slots=True)
 class _Answer:
-    """A status, and as much of the body as came; `cut` says why that is not all of it."""
+    """A status, 0 while there is none, and as much of the body as came; `cut` says why that is not all of it."""
 
-    status: int
-    etag: str | None
+    status: int = 0
+    etag: str | None = None
     body: bytes = b""
     cut: str | None = None
 
 
 class _TooLateError(Exception):
     """The request's time to leave has passed."""
+
+
+NOTHING_LEFT = (_TooLateError, httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.InvalidURL)
+"""What says by itself that no byte left, whatever transport it comes from."""
 
 
 class _Departure:
@@ -140,7 +145,7 @@ class ApiClient:
             headers["Authorization"] = f"Bearer {service_token}"
         self._base_url = _address(base_url)
         self._timeout_s = timeout_s
-        # Not the pool's own limit: httpcore loses the place of a call that is cancelled while it waits for one.
+        # Instead of the pool's limit: a place is given back whatever becomes of the call.
         self._places = asyncio.Semaphore(max_calls)
         # Only httpcore tells when the first byte leaves; of any other transport it is assumed at once.
         self._traced = transport is None
@@ -154,7 +159,7 @@ class ApiClient:
             ),
             headers=headers,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            timeout=None,  # noqa: S113 -- asyncio.timeout bounds the call as a whole
+            timeout=None,  # noqa: S113 -- the call as a whole is bounded
             follow_redirects=False,
             trust_env=False,
         )
@@ -240,43 +245,40 @@ class ApiClient:
     ) -> _Answer:
         """Send one request. Once a status is there it is returned, whatever happens to the body."""
         departure = _Departure(latest, has_body=body is not None)
-        answer: _Answer | None = None
-        failure: BaseException
+        answer = _Answer()
         try:
-            async with asyncio.timeout(self._timeout_s), self._places:
-                departure.check()
-                headers = [(b"X-Request-Id", secrets.token_hex(10).encode())]
-                if body is not None:
-                    headers.append((b"Content-Type", b"application/json"))
-                if etag:
-                    headers.append((b"If-Match", etag.encode("latin-1")))
-                request = self._client.build_request(
-                    method,
-                    self._base_url + path,
-                    headers=headers,
-                    content=None if body is None else json.dumps(body).encode(),
-                    extensions={"trace": departure.trace},
-                )
-                response = await self._client.send(request, stream=True)
-                answer = _Answer(response.status_code, _etag(response))
-                try:
-                    async with asyncio.timeout(PUT_BODY_S if method == "PUT" else None):
-                        await _read_body(response, answer, limit)
-                finally:
-                    await response.aclose()
-        except Exception as error:  # noqa: BLE001 -- whatever it is, all that counts is whether a byte may have left
-            failure = error
-        else:
-            return answer
-        what = self._describe(failure)
-        if answer is not None:
+            # Not asyncio.timeout: cancelled in its way, httpcore leaves connections open and never gives their places back.
+            with anyio.fail_after(self._timeout_s):
+                async with self._places:
+                    departure.check()
+                    request = self._request(method, path, body, etag, departure)
+                    response = await self._client.send(request, stream=True)
+                    answer.status, answer.etag = response.status_code, _etag(response)
+                    try:
+                        with anyio.fail_after(PUT_BODY_S if method == "PUT" else None):
+                            await _read_body(response, answer, limit)
+                    finally:
+                        await response.aclose()
+        except Exception as error:
+            what = self._describe(error)
+            if not answer.status:
+                message = f"{_short(f'{method} {path}')}: {what}"
+                if not departure.left and (self._traced or isinstance(error, NOTHING_LEFT)):
+                    raise NotSent(message) from error
+                raise (Transient(message) if method == "GET" else OutcomeUnknown(message)) from error
             answer.cut = answer.cut or what
-            return answer
-        message = f"{_short(f'{method} {path}')}: {what}"
-        refused = isinstance(failure, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.InvalidURL | _TooLateError)
-        if not departure.left and (self._traced or refused):
-            raise NotSent(message) from failure
-        raise (Transient(message) if method == "GET" else OutcomeUnknown(message)) from failure
+        return answer
+
+    def _request(self, method: str, path: str, body: Mapping[str, object] | None, etag: str | None, departure: _Departure) -> httpx.Request:
+        headers = [(b"X-Request-Id", secrets.token_hex(10).encode())]
+        if body is not None:
+            headers.append((b"Content-Type", b"application/json"))
+        if etag:
+            headers.append((b"If-Match", etag.encode("latin-1")))
+        content = None if body is None else json.dumps(body).encode()
+        return self._client.build_request(
+            method, self._base_url + path, headers=headers, content=content, extensions={"trace": departure.trace}
+        )
 
     def _describe(self, error: BaseException) -> str:
         if isinstance(error, _TooLateError):

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from celery import Celery, bootsteps, signals
 from celery.schedules import schedule
-from kombu.entity import Queue
+from kombu.entity import Exchange, Queue
 
 from tracker import logs, settings
 from tracker.errors import BadInput
@@ -45,7 +45,10 @@ app = Celery("tracker", broker=config.broker_url)
 app.conf.update(
     include=["tracker.tasks"],
     # Declared, so that a plain `celery -A tracker worker` serves all of them.
-    task_queues=[Queue("tracker.apply"), Queue("tracker.push"), Queue("tracker.control")],
+    task_queues=[
+        Queue(name, Exchange(name), routing_key=name)  # type: ignore[no-untyped-call]
+        for name in ("tracker.apply", "tracker.push", "tracker.control")
+    ],
     task_default_queue="tracker.control",
     task_routes={
         "tracker.add_inserted_counts": {"queue": "tracker.apply"},

@@ -1,8 +1,9 @@
 """
 Use case: the periodic check.
 
-It asks only about what can change without an event of ours, and decides when the full listing is due: at start-up every `INITIALISE_LIST_INTERVAL` until it succeeds or the attempts are used up, then every
-`SYNC_INTERVAL`, and once more when a ledger just born has become ready.
+It asks only about what can change without an event of ours, and decides when the full listing is due: at start-up
+every `INITIALISE_LIST_INTERVAL` until it succeeds or the attempts are used up, then every `SYNC_INTERVAL`, and once
+more when a ledger just born has become ready.
 """
 
 from dataclasses import dataclass

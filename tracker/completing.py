@@ -179,7 +179,8 @@ class Advancing:
         if turn.job_id:
             self.ledger.expect_job(turn.job_id)
         again = self.ledger.finish(turn, state)
-        log.info("instance_failed" if state in FAILED else "instance_completed", instance_id=turn.instance_id, job_id=turn.job_id, state=state)
+        event = "instance_failed" if state in FAILED else "instance_completed"
+        log.info(event, instance_id=turn.instance_id, job_id=turn.job_id, state=state)
         return Advanced(turn.instance_id, state, again=again, job_id=turn.job_id)
 
     async def many(self, instance_ids: Iterable[str], *, check: bool = False, force: bool = False) -> list[str]:

@@ -231,8 +231,7 @@ class Supervisor:
         self._lock = threading.RLock()
         self._watcher: threading.Thread | None = None
         self._closing = threading.Event()
-        self._stop_asked = threading.Event()
-        self._stop_now = threading.Event()
+        self._stop_requests = 0  # a bare number: an Event set by a signal handler may wait for a lock that its own thread holds
 
     def add(self, *children: Child) -> Self:
         """Take on children; `start` starts them. Raises ValueError for a name that is taken."""
@@ -326,9 +325,7 @@ class Supervisor:
 
     def request_stop(self) -> None:
         """Make `run_until_signalled` stop; a second call while it does makes it kill."""
-        if self._stop_asked.is_set():
-            self._stop_now.set()
-        self._stop_asked.set()
+        self._stop_requests += 1
 
     def run_until_signalled(self, timeout_s: float = 10.0) -> int:
         """
@@ -343,8 +340,8 @@ class Supervisor:
                 handlers[number] = signal.signal(number, lambda *_: self.request_stop())
         try:
             self.start(*(name for name in self._kept if not self._kept[name].wanted))
-            while not self._stop_asked.wait(POLL_S) and not self.failures():
-                pass
+            while not self._stop_requests and not self.failures():
+                time.sleep(POLL_S)
             failures = self.failures()
             clean = self.stop(timeout_s)
         finally:
@@ -424,7 +421,9 @@ class Supervisor:
                 if process.poll() is None:
                     _signal_process(process, each)
         deadline = time.monotonic() + timeout_s
-        while any(process.poll() is None for _, process, _ in running) and time.monotonic() < deadline and not self._stop_now.is_set():
+        while any(process.poll() is None for _, process, _ in running) and time.monotonic() < deadline:
+            if self._stop_requests >= 2:  # noqa: PLR2004 - whoever asks twice is in a hurry
+                break
             time.sleep(POLL_S / 5)
         clean = True
         with self._lock:
