@@ -86,8 +86,8 @@ class _TooLateError(Exception):
     """The request's time to leave has passed."""
 
 
-NOTHING_LEFT = (_TooLateError, httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.InvalidURL)
-"""What says by itself that no byte left, whatever transport it comes from."""
+NOTHING_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+"""What says by itself that no byte left, from a transport that does not tell when one does."""
 
 
 class _Departure:
@@ -147,7 +147,7 @@ class ApiClient:
         self._timeout_s = timeout_s
         # Instead of the pool's limit: a place is given back whatever becomes of the call.
         self._places = asyncio.Semaphore(max_calls)
-        # Only httpcore tells when the first byte leaves; of any other transport it is assumed at once.
+        # Only httpcore tells when the first byte leaves; of any other transport it is assumed when it takes the request.
         self._traced = transport is None
         self._client = httpx.AsyncClient(
             transport=transport
@@ -252,6 +252,7 @@ class ApiClient:
                 async with self._places:
                     departure.check()
                     request = self._request(method, path, body, etag, departure)
+                    departure.left = not self._traced
                     response = await self._client.send(request, stream=True)
                     answer.status, answer.etag = response.status_code, _etag(response)
                     try:
@@ -260,10 +261,11 @@ class ApiClient:
                     finally:
                         await response.aclose()
         except Exception as error:
+            # Whatever it is, what counts is whether there was a status, and if not, whether a byte may have left.
             what = self._describe(error)
             if not answer.status:
                 message = f"{_short(f'{method} {path}')}: {what}"
-                if not departure.left and (self._traced or isinstance(error, NOTHING_LEFT)):
+                if not departure.left or (not self._traced and isinstance(error, NOTHING_LEFT)):
                     raise NotSent(message) from error
                 raise (Transient(message) if method == "GET" else OutcomeUnknown(message)) from error
             answer.cut = answer.cut or what

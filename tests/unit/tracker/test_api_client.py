@@ -199,6 +199,18 @@ def test_a_put_whose_answer_stays_away_is_of_unknown_outcome() -> None:
         put(never, timeout_s=0.02)  # type: ignore[arg-type]
 
 
+def test_a_put_that_never_got_a_place_among_the_calls_was_not_sent() -> None:
+    async def never(_: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async def three(api: ApiClient) -> list[type[BaseException]]:
+        calls = (api.put("/things/1", allowed_at=clock()) for _ in range(3))
+        return [type(result) for result in await asyncio.gather(*calls, return_exceptions=True) if isinstance(result, BaseException)]
+
+    assert call(never, three, timeout_s=0.05) == [OutcomeUnknown, OutcomeUnknown, NotSent]  # type: ignore[arg-type]
+
+
 def test_cancelling_a_call_from_outside_stays_a_cancellation() -> None:
     async def never(_: httpx.Request) -> httpx.Response:
         await asyncio.sleep(60)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tracker.api_client import clock
@@ -221,6 +221,7 @@ def test_what_is_sent() -> None:
     ]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(JSON | ALMOST)
 def test_whatever_json_comes_it_is_an_instance_or_no_answer(value: object) -> None:
     try:
@@ -233,6 +234,7 @@ def test_whatever_json_comes_it_is_an_instance_or_no_answer(value: object) -> No
     json.dumps([instance.id, instance.state, instance.job_id, instance.open_tasks], ensure_ascii=False).encode()
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(JSON | ALMOST, st.sampled_from([200, 404, 500]))
 def test_whatever_json_comes_the_room_answers_in_its_own_terms(value: object, status: int) -> None:
     for use in (lambda: get(value, status), lambda: page(value, status)):

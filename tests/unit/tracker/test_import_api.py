@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tracker.api_client import clock
@@ -144,6 +144,7 @@ THINGS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | s
 JSON = st.recursive(THINGS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=5))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(JSON | st.builds(lambda changes: JOB | changes, st.dictionaries(NAMES, JSON, max_size=3)), st.sampled_from([200, 404]))
 def test_whatever_json_comes_the_room_answers_in_its_own_terms(value: object, status: int) -> None:
     for use in (lambda: get(value, status), lambda: page(value, status)):
