@@ -1,0 +1,60 @@
+# What can be done with this checkout. `make` alone lists it.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(if $(UPGRADE),--upgrade)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test lint format up debug flower lock clean
+
+help: ## List these commands
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+install: $(INSTALLED) ## Make .venv with everything, as locked; quick when nothing has changed
+
+$(INSTALLED): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "make install: needs Python 3.11 or newer; name one with: make install PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make install: this Python has no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: install ## Run everything here and import two instances (KEEP=1: stay up to look around)
+	$(BIN)/python -m sandbox.demo $(if $(KEEP),--keep)
+
+test: install ## Run all tests (ARGS="-k name": some of them)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: install ## Check style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## Put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+up: install ## Run bridge, workers, beat and web against the services in the environment
+	$(BIN)/tracker up
+
+debug: install ## The same, with logs for reading
+	HUMAN_LOG=1 $(BIN)/tracker up
+
+flower: install ## Watch the tasks in a browser
+	$(BIN)/celery -A tracker flower
+
+# By the oldest Python there is support for, Debian 12's: what it needs besides, newer ones need not mind; the other way round the
+# lock would lack it. Not by the `dev` extra: it names this project itself, which has no hash.
+lock: install ## Lock the dependencies anew (UPGRADE=1: to their newest versions)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 11, 3))' || { echo "make lock: needs a .venv of Python 3.11.2 or older, as Debian 12 has: make clean lock PYTHON=/usr/bin/python3" >&2; exit 1; }
+	$(COMPILE) --extra web --extra flower --extra demo --extra tools --output-file requirements/dev.txt pyproject.toml
+	$(COMPILE) --extra web --extra flower --constraint requirements/dev.txt --output-file requirements/runtime.txt pyproject.toml
+
+clean: ## Remove .venv, caches and what was built
+	rm -rf .venv .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
