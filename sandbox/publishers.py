@@ -10,8 +10,8 @@ A value is a bare Avro datum (no container header, no schema id), the key is nul
 """
 
 import io
-import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import click
@@ -38,14 +38,6 @@ class Producer(Protocol):
 
     def send(self, topic: str, value: bytes) -> object:
         """Queue one record with a null key."""
-        ...
-
-
-class FlushableProducer(Producer, Protocol):
-    """The part that the command line needs."""
-
-    def flush(self, timeout: float) -> object:
-        """Wait until the brokers have taken all that is queued."""
         ...
 
 
@@ -96,23 +88,20 @@ def _encode(schema: Any, record: dict[str, Any]) -> bytes:  # noqa: ANN401 - as 
 @click.pass_context
 def main(context: click.Context, kafka: str) -> None:
     """Publish to Kafka what the tracker's neighbours would."""
-    from kafka import KafkaProducer  # noqa: PLC0415 - who only encodes needs no client
-
-    producer = KafkaProducer(bootstrap_servers=kafka.split(","), acks="all")
-    context.obj = producer
-    context.call_on_close(producer.close)
+    context.obj = kafka
 
 
 @main.command()
 @click.argument("instance_id")
 @click.argument("total", type=click.IntRange(min=0))
-@click.option("--batch-size", type=click.IntRange(min=1), default=1000, show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1, max=2**31 - 1), default=1000, show_default=True)
 @click.option("--topic", default=OBSERVATIONS_INSERTED, show_default=True)
 @click.pass_obj
-def inserted(producer: FlushableProducer, instance_id: str, total: int, batch_size: int, topic: str) -> None:
-    """TOTAL observations of INSTANCE_ID have been inserted."""
-    records = publish_inserted(producer, topic, instance_id, total, batch_size)
-    _flush(producer, records)
+def inserted(kafka: str, instance_id: str, total: int, batch_size: int, topic: str) -> None:
+    """Say that TOTAL observations of INSTANCE_ID have been inserted."""
+    with _connected(kafka) as producer:
+        records = publish_inserted(producer, topic, instance_id, total, batch_size)
+    click.echo(f"{records} records published")
 
 
 @main.command()
@@ -121,14 +110,29 @@ def inserted(producer: FlushableProducer, instance_id: str, total: int, batch_si
 @click.option("--url", default="s3://sandbox/observations.csv", show_default=True)
 @click.option("--topic", default=INPUT_FILE_AVAILABLE, show_default=True)
 @click.pass_obj
-def file(producer: FlushableProducer, instance_id: str, job_id: str | None, url: str, topic: str) -> None:
-    """A file for INSTANCE_ID is available."""
-    _flush(producer, publish_file(producer, topic, instance_id, job_id, url))
+def file(kafka: str, instance_id: str, job_id: str | None, url: str, topic: str) -> None:
+    """Say that a file for INSTANCE_ID is available."""
+    with _connected(kafka) as producer:
+        records = publish_file(producer, topic, instance_id, job_id, url)
+    click.echo(f"{records} records published")
 
 
-def _flush(producer: FlushableProducer, records: int) -> None:
-    producer.flush(timeout=FLUSH_TIMEOUT_S)
-    sys.stdout.write(f"{records} records published\n")
+@contextmanager
+def _connected(kafka: str) -> Iterator[Producer]:
+    """Lend a producer, and flush it. Raises ClickException when no broker answers or they do not take the records in time."""
+    from kafka import KafkaProducer, errors  # noqa: PLC0415 - who only encodes needs no client
+
+    try:
+        producer = KafkaProducer(bootstrap_servers=kafka.split(","), acks="all", bootstrap_timeout_ms=10_000)
+    except errors.KafkaError as error:
+        raise click.ClickException(f"no broker answers at {kafka}: {error}") from error
+    try:
+        yield producer
+        producer.flush(timeout=FLUSH_TIMEOUT_S)
+    except errors.KafkaError as error:
+        raise click.ClickException(f"not published: {error}") from error
+    finally:
+        producer.close()
 
 
 if __name__ == "__main__":
