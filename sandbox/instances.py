@@ -10,7 +10,7 @@ be left out:
                       "build_hierarchies": [{"dimension_name": "geo", "code_list_id": "cl", "state": "created"}],
                       "build_search_indexes": [{"dimension_name": "geo", "state": "created"}]}}
 
-`"import_tasks": null` makes an instance without import tasks; a count given in both places is taken from the tasks.
+`"import_tasks": null` makes an instance without import tasks; of a count given in both places the one at the top counts.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ class StoredInstance:
         self.links: dict[str, Any] = dict(given.get("links") or {})
         self.fields = {name: given[name] for name in KEPT if given.get(name) is not None}
         self.has_tasks = tasks is not None
-        self.inserted: int | None = observations.get("total_inserted_observations", given.get("total_inserted_observations"))
+        self.inserted: int | None = given.get("total_inserted_observations", observations.get("total_inserted_observations"))
         self.import_state: str = observations.get("state") or "created"
         self.task_lists: dict[str, list[dict[str, Any]] | None] = {kind: (tasks or {}).get(kind) or None for kind in TASK_KINDS}
         self.updated = time.time()

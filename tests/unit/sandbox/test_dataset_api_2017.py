@@ -100,3 +100,9 @@ def test_health_has_another_path_and_no_body(dataset: Dataset) -> None:
     api = dataset("2017")
     assert (api.get("/healthcheck").status_code, api.get("/healthcheck").content) == (200, b"")
     assert api.get("/health").status_code == 404
+
+
+def test_a_count_that_is_absent_stays_absent_when_carried_to_another_stand_in(dataset: Dataset) -> None:
+    other = dataset("2017")
+    other.post("/sandbox/state", json=dataset("2017", {"id": "i-1"}).get("/sandbox/state").json())
+    assert "total_inserted_observations" not in other.get("/instances/i-1").json()
