@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -202,8 +202,8 @@ class Kafka:
             admin.delete_records({TopicPartition(topic, partition): before})
 
     @contextlib.contextmanager
-    def _admin(self):
-        admin = KafkaAdminClient(bootstrap_servers=self.address)
+    def _admin(self, timeout_s: float = 10.0) -> Iterator[KafkaAdminClient]:
+        admin = KafkaAdminClient(bootstrap_servers=self.address, bootstrap_timeout_ms=int(timeout_s * 1000))
         try:
             yield admin
         finally:
@@ -242,7 +242,7 @@ class Kafka:
     def _format(self, java: list[str], configuration: Path) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         command = [*java, "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", str(configuration)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise KafkaFailed(f"Apache Kafka could not format {self.data}:\n{done.stdout}{done.stderr}")
 
@@ -251,8 +251,8 @@ class Kafka:
         while True:
             if self.pid is None:
                 raise KafkaFailed(f"Apache Kafka ended while it started; the end of {self.output}:\n{self._tail()}")
-            if self._listens():  # kafka-python waits half a minute for a bootstrap server that refused its first connection
-                with contextlib.suppress(KafkaError, OSError), self._admin() as admin:
+            if self._listens():  # kafka-python backs off from a server that refuses its first connection
+                with contextlib.suppress(KafkaError, OSError), self._admin(timeout_s=2) as admin:
                     if admin.describe_cluster()["brokers"]:
                         return
             if time.monotonic() > deadline:
