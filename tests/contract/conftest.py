@@ -1,0 +1,62 @@
+"""The three servers that the ledger's suite runs on: in memory, Valkey from its wheel, and Debian's redis-server where it is."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import fakeredis
+import pytest
+import redis
+
+from sandbox.valkey import Valkey
+from tests.contract.batches import P0
+from tracker.ledger import Ledger, connect
+from tracker.ledger_state import PartitionStart
+
+REDIS_SERVER = shutil.which("redis-server")
+IN_CI = bool(os.environ.get("CI"))
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The URLs of the real servers by name, started once."""
+    running: dict[str, Valkey] = {"valkey": Valkey(tmp_path_factory.mktemp("valkey"))}
+    if REDIS_SERVER:
+        running["redis-server"] = Valkey(tmp_path_factory.mktemp("redis"), binary=Path(REDIS_SERVER))
+    for server in running.values():
+        server.start()
+    yield {name: server.url for name, server in running.items()}
+    for server in running.values():
+        server.stop()
+
+
+@pytest.fixture(params=["fakeredis", "valkey", "redis-server"])
+def client(request: pytest.FixtureRequest) -> Iterator["redis.Redis"]:
+    """A client of each server in turn."""
+    if request.param == "fakeredis":
+        yield fakeredis.FakeRedis(decode_responses=True)
+        return
+    urls: dict[str, str] = request.getfixturevalue("servers")
+    if request.param not in urls:
+        if IN_CI:
+            pytest.fail("redis-server is not installed")
+        pytest.skip("needs Debian's redis-server")
+    client = connect(urls[request.param])
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A key prefix of the test's own, so that tests share a server and nothing else."""
+    return f"{uuid.uuid4().hex[:8]}:"
+
+
+@pytest.fixture
+def ledger(client: "redis.Redis", prefix: str) -> Ledger:
+    """A ledger just born, with one empty partition."""
+    ledger = Ledger(client, prefix)
+    ledger.birth(None, 1, [PartitionStart(P0, "e1", 0, 0)], settle_s=0, reason="first start")
+    return ledger

@@ -1,0 +1,233 @@
+"""The ledger's suite, over the in-memory fake and over real servers: turns, jobs, the listing and signs of life."""
+
+import pytest
+import redis
+
+from tests.contract.batches import P0, TOPIC, counts, owed, stream, take_settled
+from tracker.errors import BadInput, LedgerUnavailable, LostTurn
+from tracker.instance import Instance
+from tracker.ledger import Ledger, connect
+from tracker.ledger_state import NotNow, PartitionStart
+
+# -- turns --------------------------------------------------------------------------------------------------------
+
+
+def test_one_worker_at_a_time_holds_an_instance(ledger: Ledger) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    turn = ledger.take("i-1")
+    with pytest.raises(NotNow, match="BUSY"):
+        ledger.take("i-1")
+    assert ledger.release(turn) is True, "it still owes something"
+    assert ledger.take("i-1").owed == 5
+
+
+def test_a_lock_that_ran_out_passes_on_and_its_holder_can_change_nothing_any_more(ledger: Ledger) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    late = take_settled(ledger, "i-1")
+    ledger.client.hset(f"{ledger.prefix}i:i-1", "lu", "1")
+    turn = ledger.take("i-1")
+    for call in (lambda: ledger.open_intent(late, 0, "t0"), lambda: ledger.release(late), lambda: ledger.finish(late, "completed")):
+        with pytest.raises(LostTurn):
+            call()
+    assert ledger.open_intent(turn, 0, "t0").intent is not None
+
+
+def test_a_lock_in_the_far_future_is_a_clock_that_ran_ahead(ledger: Ledger) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    ledger.take("i-1")
+    ledger.client.hset(f"{ledger.prefix}i:i-1", "lu", str(10**15))
+    assert ledger.take("i-1").owed == 5
+
+
+def test_an_intent_takes_all_that_is_owed_and_what_gathers_meanwhile_stays_owed(ledger: Ledger) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    turn = ledger.open_intent(take_settled(ledger, "i-1", inserted=100), 100, "t0")
+    assert ledger.apply(counts(ledger, 1, ("i-1", 7))) == [], "the holder goes on by itself"
+    assert turn.intent is not None
+    assert (turn.intent.delta, turn.intent.before, turn.intent.etag) == (5, 100, "t0")
+    turn = ledger.close_intent(turn, applied=True, etag="t1")
+    assert (turn.owed, turn.inserted, turn.etag, turn.intent) == (7, 105, "t1", None)
+
+
+def test_an_intent_not_applied_stays_owed(ledger: Ledger) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    turn = ledger.open_intent(take_settled(ledger, "i-1"), 0, "t0")
+    turn = ledger.close_intent(turn, applied=False, etag="t9")
+    assert (turn.owed, turn.inserted, turn.etag, turn.intent) == (5, 0, "t9", None)
+
+
+def test_only_one_intent_is_open_at_a_time_and_none_for_nothing(ledger: Ledger) -> None:
+    ledger.register("i-0", None)
+    with pytest.raises(BadInput):
+        ledger.open_intent(take_settled(ledger, "i-0"), 0, "t0")
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    turn = ledger.open_intent(take_settled(ledger, "i-1"), 0, "t0")
+    with pytest.raises(BadInput):
+        ledger.open_intent(turn, 0, "t0")
+    closed = ledger.close_intent(turn, applied=True, etag="t1")
+    with pytest.raises(BadInput):
+        ledger.close_intent(closed, applied=True, etag="t1")
+    with pytest.raises(BadInput):
+        ledger.copy_intent(closed, turn.intent)  # type: ignore[arg-type]
+
+
+def test_an_intent_sent_in_the_future_was_sent_now(ledger: Ledger) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    turn = ledger.open_intent(take_settled(ledger, "i-1"), 0, None)
+    ledger.client.hset(f"{ledger.prefix}i:i-1", mapping={"sent": str(10**15), "lu": "1"})
+    again = ledger.take("i-1")
+    assert again.intent is not None
+    assert 0 <= again.intent.age_s < 60
+    assert turn.intent is not None
+
+
+def test_a_back_off_is_kept_and_force_passes_over_it(ledger: Ledger) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    assert ledger.release(ledger.take("i-1"), delay_s=60, reason="the API is away") is False
+    assert ledger.apply(counts(ledger, 1, ("i-1", 5))) == [], "no push task while it backs off"
+    with pytest.raises(NotNow, match="LATER"):
+        ledger.take("i-1")
+    assert ledger.take("i-1", force=True).tries == 1
+
+
+def test_one_push_task_is_outstanding_per_instance_and_a_lost_one_is_replaced(client: "redis.Redis", prefix: str) -> None:
+    ledger = Ledger(client, prefix, kick_s=0.05)
+    ledger.birth(None, 1, [PartitionStart(P0, "e1", 0, 0)], settle_s=0, reason="test")
+    assert ledger.apply(counts(ledger, 0, ("i-1", 5))) == ["i-1"]
+    client.hset(f"{prefix}i:i-1", "k", str(int(ledger.now_s() * 1000) + 40))
+    assert ledger.apply(counts(ledger, 1, ("i-1", 5))) == []
+    client.hset(f"{prefix}i:i-1", "k", "1")
+    assert ledger.due(10, 10, 0).push == ("i-1",)
+
+
+def test_an_unknown_instance_is_parked_at_the_second_no_and_goes_on_at_the_next_yes(ledger: Ledger) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    turn = ledger.take("i-1")
+    assert ledger.unknown(turn) == 1
+    assert ledger.unknown(turn) == 2
+    assert [name for name, _ in ledger.due(1, 1, 0).parked] == ["i-1"]
+    ledger.release(turn, delay_s=0, reason="unknown")
+    ledger.apply(counts(ledger, 1, ("i-1", 6)))
+    turn = ledger.take("i-1")
+    assert (turn.parked, turn.owed) == ("unknown", 11)
+    turn = ledger.seen(turn, Instance("i-1", "submitted", None, None, 0, "t0"))
+    assert (turn.parked, ledger.due(1, 1, 0).parked) == (None, ())
+
+
+def test_a_parked_instance_gathers_waits_for_a_person_and_is_given_up_as_a_dead_letter(ledger: Ledger) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    turn = ledger.open_intent(take_settled(ledger, "i-1"), 0, "t0")
+    ledger.park(turn, "foreign", "somebody else counts")
+    ledger.apply(counts(ledger, 1, ("i-1", 6)))
+    with pytest.raises(NotNow, match="PARKED"):
+        ledger.take("i-1")
+    assert ledger.due(10, 10, 0).push == ()
+    assert ledger.bury_parked("i-1", "too long", 3600) == 0
+    assert ledger.bury_parked("i-1", "too long", -1) == 11
+    letters = stream(ledger, "dead")
+    assert (letters[0]["count"], letters[0]["perhaps"]) == ("11", "5")
+    assert "perhaps counted" in letters[0]["reason"]
+
+
+def test_a_person_s_retry_unparks(ledger: Ledger) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    ledger.park(take_settled(ledger, "i-1"), "refused", "400")
+    assert ledger.take("i-1", force=True).parked is None
+
+
+def test_a_finished_instance_expires_and_a_late_count_cancels_that(ledger: Ledger) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    turn = ledger.open_intent(take_settled(ledger, "i-1"), 0, "t0")
+    turn = ledger.close_intent(turn, applied=True, etag="t1")
+    assert ledger.finish(turn, "completed") is False
+    key = f"{ledger.prefix}i:i-1"
+    assert ledger.client.pttl(key) > 0
+    assert ledger.followed() == set()
+    assert ledger.apply(counts(ledger, 1, ("i-1", 6))) == ["i-1"]
+    assert ledger.client.pttl(key) == -1
+    assert ledger.take("i-1").owed == 6
+
+
+def test_an_instance_that_owes_does_not_expire(ledger: Ledger) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    assert ledger.finish(take_settled(ledger, "i-1"), "failed") is True
+    assert ledger.client.pttl(f"{ledger.prefix}i:i-1") == -1
+
+
+# -- by hand, jobs, listing, leases -------------------------------------------------------------------------------
+
+
+def test_a_count_by_hand_counts_once_per_key(ledger: Ledger) -> None:
+    assert ledger.add_by_hand("i-1", 7, "k") == (True, True)
+    assert ledger.add_by_hand("i-1", 7, "k") == (False, False)
+    assert ledger.add_by_hand("i-1", 7, "k2")[0]
+    assert owed(ledger, "i-1") == 14
+    with pytest.raises(BadInput):
+        ledger.add_by_hand("i-1", -1, "k3")
+    assert owed(ledger, "i-1") == 14
+
+
+def test_a_job_asked_for_again_while_it_is_looked_at_stays_pending(ledger: Ledger) -> None:
+    ledger.expect_job("job-1")
+    turn = ledger.take_job("job-1")
+    with pytest.raises(NotNow, match="BUSY"):
+        ledger.take_job("job-1")
+    ledger.expect_job("job-1")
+    assert ledger.release_job(turn, "not ready") is True
+    assert ledger.release_job(ledger.take_job("job-1"), "done", state="completed") is False
+    assert ledger.due(10, 10, 0).jobs == ()
+    with pytest.raises(NotNow, match="NONE"):
+        ledger.take_job("job-2")
+
+
+def test_a_put_of_a_job_without_an_answer_is_remembered(ledger: Ledger) -> None:
+    ledger.expect_job("job-1")
+    turn = ledger.take_job("job-1")
+    ledger.job_put_sent(turn)
+    ledger.release_job(turn, "later", reason="time-out")
+    again = ledger.take_job("job-1")
+    assert again.open_copies == 1
+    assert again.sent_age_s is not None
+    ledger.job_put_sent(again)
+    ledger.job_put_answered(again)
+    ledger.release_job(again, "later", reason="x")
+    assert ledger.take_job("job-1").open_copies == 1
+
+
+def test_the_listing_follows_new_instances_and_never_touches_what_goes_with_an_etag(ledger: Ledger) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    turn = ledger.open_intent(take_settled(ledger, "i-1"), 0, "t0")
+    turn = ledger.close_intent(turn, applied=True, etag="t1")
+    ledger.release(turn)
+    listed = [
+        Instance("i-1", "submitted", "job-1", 5, 3),
+        Instance("i-2", "submitted", "job-1", 10, 10),
+        Instance("i-3", "submitted", None, None, 0),
+    ]
+    assert ledger.follow("submitted", listed) == 2
+    assert set(ledger.due(10, 10, 0).look) == {"i-1", "i-2"}, "complete by what is known: a GET decides"
+    turn = ledger.take("i-1")
+    assert (turn.inserted, turn.etag, turn.total) == (5, "t1", 5)
+    assert ledger.followed() == {"i-1", "i-2", "i-3"}
+
+
+def test_a_lease_is_held_by_one_until_it_ends(ledger: Ledger) -> None:
+    assert ledger.lease("tick", 60)
+    assert not ledger.lease("tick", 60)
+    ledger.end_lease("tick")
+    assert ledger.lease("tick", 60)
+
+
+def test_signs_of_life_expire(ledger: Ledger) -> None:
+    ledger.beat("bridge", "b-1", {"lag": 3}, 60)
+    ledger.beat("worker", "w-1", {}, 60)
+    assert ledger.heartbeats("bridge")["b-1"]["lag"] == 3
+    assert list(ledger.heartbeats("worker")) == ["w-1"]
+    ledger.client.delete(f"{ledger.prefix}heartbeat:bridge:b-1")
+    assert ledger.heartbeats("bridge") == {}
+
+
+def test_a_server_that_is_away_is_said_so_and_not_asked_again() -> None:
+    away = Ledger(connect("redis://127.0.0.1:1/0", timeout_s=0.2), "x:")
+    with pytest.raises(LedgerUnavailable, match="does not answer"):
+        away.state([TOPIC])
