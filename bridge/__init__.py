@@ -1,1 +1,1 @@
-"""The bridge: Kafka records into Celery tasks, committing only what the ledger says is applied."""
+"""From Kafka to Celery: polls, decodes, publishes batches as tasks, and commits what the ledger says is applied."""

@@ -1,0 +1,134 @@
+"""The process: settings, connections, signals. `python -m bridge`, or `tracker-bridge`."""
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
+from typing import NoReturn
+
+import structlog
+
+from bridge.consumer import Cluster, Fenced, GroupConsumer
+from bridge.loop import Bridge
+from bridge.publishing import Publisher
+from bridge.verifying import Policy, Verifier
+from bridge.window import Window
+from tracker import logs, settings
+from tracker.errors import BadInput
+from tracker.events import Kind
+from tracker.ledger import Ledger, connect
+
+log = structlog.get_logger(__name__)
+
+BAD_SETTINGS = 2
+FAILED = 1
+
+
+def consumers(chosen: settings.Settings) -> list[GroupConsumer]:
+    """One member for both topics where they share a group, else one for each."""
+    topics_by_group: dict[str, list[str]] = {}
+    for topic, group in groups(chosen).items():
+        topics_by_group.setdefault(group, []).append(topic)
+    return [
+        GroupConsumer(
+            chosen.kafka_addr,
+            group,
+            topics,
+            session_timeout_s=chosen.kafka_session_timeout_s,
+            poll_records=chosen.bridge_poll_records,
+            instance_id=chosen.kafka_group_instance_id,
+        )
+        for group, topics in topics_by_group.items()
+    ]
+
+
+def groups(chosen: settings.Settings) -> Mapping[str, str]:
+    """The consumer group of each topic, the counts' first."""
+    return {
+        chosen.import_observations_inserted_topic: chosen.import_observations_inserted_consumer_group,
+        chosen.input_file_available_topic: chosen.input_file_available_consumer_group,
+    }
+
+
+def build(chosen: settings.Settings) -> Bridge:
+    """Wire a bridge. Nothing is connected to before its first step."""
+    from tracker.celery import app  # noqa: PLC0415 - reads the settings itself, so only once they are known to be good
+
+    counts, registrations = chosen.import_observations_inserted_topic, chosen.input_file_available_topic
+    kinds: dict[str, Kind] = {counts: "counts", registrations: "registrations"}
+    ledger = Ledger(connect(chosen.redis_url.get_secret_value()), chosen.redis_key_prefix)
+    cluster = Cluster(chosen.kafka_addr)
+    policy = Policy(
+        counts_topic=counts,
+        registrations_topic=registrations,
+        groups=groups(chosen),
+        oldest=chosen.kafka_offset_oldest,
+        wait_s=chosen.dataset_api_timeout_s + chosen.api_max_request_age_s,
+    )
+    return Bridge(
+        name=chosen.kafka_group_instance_id or f"{socket.gethostname()}-{os.getpid()}",
+        kinds=kinds,
+        consumers=consumers(chosen),
+        cluster=cluster,
+        ledger=ledger,
+        publisher=Publisher(app),
+        verifier=Verifier(ledger, cluster, policy),
+        window=Window(chosen.bridge_window_records, chosen.republish_after_s),
+        clock=time.monotonic,
+        wait=time.sleep,
+        version=_version(),
+    )
+
+
+def _version() -> str:
+    try:
+        return version("import-tracker")
+    except PackageNotFoundError:
+        return ""
+
+
+def _stop_on_signals(bridge: Bridge) -> None:
+    """The first SIGTERM or SIGINT ends the loop in good order, the second at once."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        if bridge.closing:
+            raise SystemExit(FAILED)
+        bridge.closing = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+def run(chosen: settings.Settings) -> int:
+    """Run a bridge until it is told to stop. Returns the exit code: 0 when all that was on its way is applied and committed."""
+    bridge = build(chosen)
+    _stop_on_signals(bridge)
+    try:
+        bridge.run()
+        return 0 if bridge.close(chosen.graceful_shutdown_timeout_s) else FAILED
+    except Fenced as error:
+        log.error("bridge_fenced", reason=str(error))  # noqa: TRY400 - the traceback says nothing to whoever set the id
+        return FAILED
+    except Exception:
+        log.exception("bridge_failed")
+        return FAILED
+
+
+def main() -> NoReturn:
+    """Run the console script."""
+    try:
+        chosen = settings.load()
+    except BadInput as error:
+        print(f"tracker-bridge: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
+        sys.exit(BAD_SETTINGS)
+    logs.configure(human=chosen.human_log, level=chosen.log_level, secrets=settings.secrets(chosen))
+    log.info("settings", **settings.to_event(chosen))
+    sys.exit(run(chosen))
+
+
+if __name__ == "__main__":
+    main()

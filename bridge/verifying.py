@@ -1,0 +1,157 @@
+"""
+Gathers the evidence on which `starting` decides, and carries out what it decides: verifies the ledger, or gives birth.
+
+One call is one look. It may be cut short anywhere: whatever was done by then is found by the next look.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from bridge.starting import Birth, Bounds, Commit, Evidence, Stamp, judge, plan_birth, plan_starts, seal
+from tracker.errors import Transient
+from tracker.events import Partition
+from tracker.ledger_state import LedgerState, PartitionStart
+
+log = structlog.get_logger(__name__)
+
+
+class Cluster(Protocol):
+    """What is asked of Kafka; all of it raises Transient."""
+
+    def topics(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
+        """Tell id and number of partitions of the topics that exist."""
+
+    def commits(self, group: str, partitions: Collection[Partition]) -> dict[Partition, tuple[int, str]]:
+        """Tell the group's commits, offset and metadata."""
+
+    def bounds(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, int]]:
+        """Tell oldest offset and end."""
+
+    def checksums(self, offsets: Mapping[Partition, int]) -> dict[Partition, str]:
+        """Tell the checksums of the records at these offsets."""
+
+
+class Ledger(Protocol):
+    """What is asked of the ledger; all of it raises LedgerUnavailable, which is Transient."""
+
+    def state(self, topics: Iterable[str]) -> LedgerState:
+        """Tell how it stands."""
+
+    def birth(self, expected: str | None, number: int, starts: Sequence[PartitionStart], *, settle_s: float, reason: str) -> str:
+        """Begin a new one, if `expected` is still in force; tell the id in force."""
+
+    def verify(self, ledger: str) -> bool:
+        """Declare it right for the server's present run; False when another is in force."""
+
+    def start_partition(self, ledger: str, start: PartitionStart) -> int:
+        """Begin a partition, or a new epoch of one."""
+
+    def record_loss(self, ledger: str, partition: Partition, epoch: str, start: int, end: int, reason: str) -> int:
+        """Note a gap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """
+    What of the settings bears on a birth.
+
+    `groups` has the consumer group of each of the two topics; `wait_s` is how long an older request can be on its way to
+    the Dataset API.
+    """
+
+    counts_topic: str
+    registrations_topic: str
+    groups: Mapping[str, str]
+    oldest: bool
+    wait_s: float
+
+
+class Verifier:
+    """Brings it about that there is a ledger to be trusted."""
+
+    def __init__(self, ledger: Ledger, cluster: Cluster, policy: Policy) -> None:
+        self._ledger = ledger
+        self._cluster = cluster
+        self._policy = policy
+
+    def look(self, seen: Stamp | None) -> str | None:
+        """
+        Look once. Returns the id of the ledger that may be worked with, None when it is to be looked again, at once.
+
+        `seen` is the highest stamp that the caller has read itself. Raises Transient.
+        """
+        evidence = self.gather(seen)
+        reason = judge(evidence)
+        if reason is not None:
+            self._give_birth(evidence, reason)
+            return None
+        ledger = evidence.state.id
+        if ledger is None or not self._ledger.verify(ledger):
+            return None
+        if not evidence.state.verified:
+            log.info("ledger_verified", ledger=ledger, version=evidence.state.version)
+        self._begin(ledger, evidence)
+        return ledger
+
+    def gather(self, seen: Stamp | None) -> Evidence:
+        """Read everything in the order that `starting` asks for. Raises Transient when a topic changed meanwhile."""
+        policy, names = self._policy, (self._policy.counts_topic, self._policy.registrations_topic)
+        topics = self._cluster.topics(names)
+        if policy.counts_topic not in topics:
+            raise Transient(f"Kafka: the topic {policy.counts_topic} does not exist yet")
+        partitions = {topic: [Partition(topic, number) for number in range(count)] for topic, (_, count) in topics.items()}
+        commits: dict[Partition, Commit] = {}
+        for topic, members in partitions.items():
+            found = self._cluster.commits(policy.groups[topic], members)
+            commits |= {partition: Commit(offset, metadata) for partition, (offset, metadata) in found.items()}
+        state = self._ledger.state(names)
+        found_bounds = self._cluster.bounds([partition for members in partitions.values() for partition in members])
+        bounds = {partition: Bounds(start, end) for partition, (start, end) in found_bounds.items()}
+        last_applied = {
+            partition: known.next - 1
+            for partition, known in state.partitions.items()
+            if known.checksum and partition in bounds and bounds[partition].start < known.next <= bounds[partition].end
+        }
+        checksums = self._cluster.checksums(last_applied)
+        if self._cluster.topics(names) != topics:
+            raise Transient("Kafka: a topic changed while it was looked at")
+        return Evidence(
+            counts_topic=policy.counts_topic,
+            commits=commits,
+            state=state,
+            topic_ids={topic: topic_id for topic, (topic_id, _) in topics.items()},
+            bounds=bounds,
+            checksums=checksums,
+            seen=seen,
+        )
+
+    def _give_birth(self, evidence: Evidence, reason: str) -> None:
+        policy = self._policy
+        birth = seal(evidence, reason)
+        closing = birth is not None
+        if birth is None:
+            birth = plan_birth(evidence, reason, oldest=policy.oldest, registrations_topic=policy.registrations_topic, wait_s=policy.wait_s)
+        born = self._ledger.birth(birth.expected, birth.number, birth.starts, settle_s=birth.settle_s, reason=birth.reason)
+        if not born.startswith(f"{birth.number}-"):
+            log.info("ledger_birth_forestalled", ledger=born)
+        elif closing:
+            log.warning("ledger_closed", before=birth.expected, ledger=born, reason=reason)
+        else:
+            self._announce(born, birth)
+
+    @staticmethod
+    def _announce(born: str, birth: Birth) -> None:
+        starts = {str(start.partition): [start.next, start.horizon] for start in birth.starts}
+        log.warning("ledger_born", ledger=born, before=birth.expected, reason=birth.reason, settle_s=birth.settle_s, starts=starts)
+
+    def _begin(self, ledger: str, evidence: Evidence) -> None:
+        starts, losses = plan_starts(evidence)
+        for start in starts:
+            position = self._ledger.start_partition(ledger, start)
+            log.warning("partition_started", ledger=ledger, partition=str(start.partition), epoch=start.epoch, next=position)
+        for loss in losses:
+            position = self._ledger.record_loss(ledger, loss.partition, loss.epoch, loss.start, loss.end, loss.reason)
+            log.error("records_lost", ledger=ledger, partition=str(loss.partition), start=loss.start, end=loss.end, next=position)
