@@ -1,0 +1,112 @@
+"""Commands that run until they are told to stop: `web` and `up`."""
+
+import signal
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+from tracker.cli.opening import load_settings
+from tracker.errors import BadInput
+
+if TYPE_CHECKING:
+    from tracker.settings import Settings
+    from tracker.supervisor import Child
+
+STOP_MARGIN_S = 5.0
+"""What the children get beyond `GRACEFUL_SHUTDOWN_TIMEOUT`, which each of them keeps by itself, before they are killed."""
+
+
+@click.command(epilog="Example: BIND_ADDR=:8080 tracker web")
+def web() -> None:
+    """Answer for health, instances and jobs at BIND_ADDR, until stopped."""
+    settings = load_settings()
+    configure_logs(settings)
+    need_web()
+    from tracker.web import server
+
+    server.run(settings)
+
+
+@click.command(epilog="Example: HUMAN_LOG=1 tracker up --workers 2 --bridges 2")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Workers of each of the two kinds.")
+@click.option("--bridges", default=1, show_default=True, type=click.IntRange(1, 64), help="Bridges, which share the partitions.")
+def up(workers: int, bridges: int) -> None:
+    """
+    Run everything: bridge, workers, Beat and web, until stopped.
+
+    What dies is restarted. One Ctrl-C or SIGTERM ends all of it within GRACEFUL_SHUTDOWN_TIMEOUT.
+    """
+    import os
+
+    from tracker.supervisor import Supervisor
+
+    settings = load_settings()
+    configure_logs(settings)
+    need_web()
+    from tracker.web.server import listen
+
+    listen(settings).close()  # a port that is taken is said now, not by a child that is restarted in vain
+
+    import structlog
+
+    log = structlog.get_logger(__name__)
+    readable = settings.human_log or sys.stdout.isatty()
+    supervisor = Supervisor(prefix=readable, report=lambda line: log.warning("child_ended", reason=line))
+    supervisor.add(*children(settings, os.environ, workers=workers, bridges=bridges))
+    log.info("starting", workers=workers, bridges=bridges, bind_addr=settings.bind_addr)
+    code = supervisor.run_until_signalled(settings.graceful_shutdown_timeout_s + STOP_MARGIN_S)
+    for name, why in supervisor.failures().items():
+        click.echo(f"tracker: {name} {why}", err=True)
+    log.info("stopped", exit_code=code)
+    sys.exit(code)
+
+
+def children(settings: "Settings", environ: Mapping[str, str], *, workers: int, bridges: int) -> "list[Child]":
+    """The processes of `up`, each with its command line."""
+    from tracker.supervisor import Child
+
+    environ = {**environ, "PYTHONUNBUFFERED": "1"}
+    # Celery then hands back unfinished tasks at once instead of waiting for them; it heeds this only in the environment.
+    of_workers = {**environ, "REMAP_SIGTERM": "SIGQUIT"}
+    celery = [sys.executable, "-m", "celery", "-q", "-A", "tracker"]
+    level = ["-l", settings.log_level]
+    found = [Child(_numbered("bridge", n), [sys.executable, "-m", "bridge"], environ) for n in range(1, bridges + 1)]
+    for kind, queues in (("apply", "tracker.apply,tracker.control"), ("push", "tracker.push")):
+        for n in range(1, workers + 1):
+            name = _numbered(kind, n)
+            arguments = ["-Q", queues, "-n", f"{name}@%h", "-c", "2", "--without-mingle", "--without-gossip"]
+            found.append(Child(name, [*celery, "worker", *arguments, *level], of_workers, clean_exits=CELERY_EXITS))
+    found.append(Child("beat", [*celery, "beat", *level], environ))
+    found.append(Child("web", [sys.executable, "-m", "tracker.cli", "web"], environ))
+    return found
+
+
+CELERY_EXITS = frozenset({0, 1, -signal.SIGQUIT})
+"""How a worker ends that was told to stop; a cold shutdown leaves Celery's own code."""
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}{number}"
+
+
+def configure_logs(settings: "Settings") -> None:
+    """Set up the logs of this process, and log all settings once."""
+    import structlog
+
+    from tracker import logs
+    from tracker.settings import secrets, to_event
+
+    logs.configure(human=settings.human_log, level=settings.log_level, secrets=secrets(settings))
+    structlog.get_logger(__name__).info("settings", **to_event(settings))
+
+
+def need_web() -> None:
+    """Raise BadInput when the packages that answer HTTP are not installed."""
+    try:
+        import starlette
+        import uvicorn
+    except ImportError as error:
+        raise BadInput(f"{error.name} is not installed: pip install 'import-tracker[web]'") from error
+    del starlette, uvicorn

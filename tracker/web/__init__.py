@@ -1,0 +1,1 @@
+"""What browsers and other machines see: the health of the system, instances and jobs, at `BIND_ADDR`."""
