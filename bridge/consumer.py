@@ -12,7 +12,6 @@ member id.
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
@@ -20,6 +19,7 @@ from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, Of
 from kafka import errors as kafka_errors
 from kafka.net.compat import KafkaNetClient
 
+from bridge.polled import Changes, Stretch
 from tracker.errors import Permanent, Transient
 from tracker.events import Partition, Record, checksum
 
@@ -53,28 +53,6 @@ _NO_TOPIC_ID = str(UUID(int=0))
 
 class Fenced(Permanent):
     """Another process has joined the group with our static member id: one of the two must be configured differently."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """The records polled from one partition, in order, and the position after them, which may lie above the last."""
-
-    partition: Partition
-    records: Sequence[Record]
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """
-    What happened to our partitions.
-
-    `assigned` is the new assignment after a (re)join of the group, None without one; `astray` are partitions whose
-    position Kafka no longer holds.
-    """
-
-    assigned: frozenset[Partition] | None
-    astray: frozenset[Partition]
 
 
 @contextmanager

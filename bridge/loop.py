@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 import structlog
 
-from bridge.consumer import Changes, Stretch
 from bridge.decoding import decoder
+from bridge.polled import Changes, Stretch
 from bridge.starting import Stamp, format_metadata
 from bridge.troubles import Troubles
 from bridge.window import Window

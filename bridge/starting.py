@@ -208,10 +208,10 @@ def seal(evidence: Evidence, reason: str) -> Birth | None:
 
     While the old ledger is in force, records are applied and pushed under it. A horizon read then would be too low, and
     what was pushed above it would be counted again. So a ledger without partitions first ends the old one; nothing is
-    applied to it and nothing pushed from it, and the horizons read after it are right.
+    applied to it and nothing pushed from it, and the horizons read after it are right. A void ledger is closed already.
     """
     state = evidence.state
-    if state.id is None or not state.partitions:
+    if state.id is None or state.void or not state.partitions:
         return None
     return Birth(state.id, _next_number(evidence), (), SEAL_S, f"{reason} (the old ledger is closed first)")
 

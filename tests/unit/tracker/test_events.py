@@ -1,0 +1,119 @@
+"""Batches and their payload."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracker.errors import BadInput
+from tracker.events import (
+    BATCH_FORMAT,
+    MAX_COUNT,
+    Batch,
+    Event,
+    InputFileAvailable,
+    ObservationsInserted,
+    Partition,
+    Undecodable,
+    checksum,
+    pack,
+)
+
+BATCH = Batch("3-ab", "counts", 2, "topic-id", 10, 13, "counts", 3, "{}", "00ff00ff")
+
+
+def unpacked(kind: Any, start: int, payload: str) -> list[tuple[int, Event]]:
+    """Read a payload as its description says, in the order of the offsets."""
+    columns = json.loads(payload)
+    offsets = columns.get("o", range(len(columns["x"])))
+    events: list[tuple[int, Event]] = []
+    for which, value, offset in zip(columns["x"], columns["n" if kind == "counts" else "j"], offsets, strict=True):
+        instance = columns["i"][which]
+        event: Event = ObservationsInserted(instance, value) if kind == "counts" else InputFileAvailable(instance, value, "")
+        events.append((start + offset, event))
+    events += [(start + offset, Undecodable(reason, base64.b64decode(raw))) for offset, reason, raw in columns.get("d", [])]
+    return sorted(events, key=lambda pair: pair[0])
+
+
+def test_counts_travel_in_columns() -> None:
+    events = [(7, ObservationsInserted("a", 5)), (8, ObservationsInserted("b", 0)), (9, ObservationsInserted("a", 6))]
+    assert pack("counts", 7, events) == ('{"i":["a","b"],"x":[0,1,0],"n":[5,0,6]}', 3)
+
+
+def test_registrations_travel_in_columns() -> None:
+    events = [(0, InputFileAvailable("a", "job", "url")), (1, InputFileAvailable("b", "", "url"))]
+    assert pack("registrations", 0, events) == ('{"i":["a","b"],"x":[0,1],"j":["job",""]}', 2)
+
+
+def test_offsets_are_written_only_where_there_are_holes() -> None:
+    holes = [(9, ObservationsInserted("a", 1)), (12, ObservationsInserted("a", 2))]
+    assert pack("counts", 9, holes) == ('{"i":["a"],"x":[0,0],"n":[1,2],"o":[0,3]}', 2)
+    assert pack("counts", 8, holes[:1]) == ('{"i":["a"],"x":[0],"n":[1],"o":[1]}', 1)
+
+
+def test_a_stretch_without_records_has_empty_columns() -> None:
+    assert pack("counts", 5, []) == ('{"i":[],"x":[],"n":[]}', 0)
+
+
+def test_what_could_not_be_decoded_travels_with_its_bytes() -> None:
+    events = [(0, Undecodable("because", b"\xff\x00")), (1, ObservationsInserted("a", 1))]
+    assert pack("counts", 0, events) == ('{"i":["a"],"x":[0],"n":[1],"o":[1],"d":[[0,"because","/wA="]]}', 2)
+
+
+some_events = st.one_of(
+    st.builds(ObservationsInserted, st.text(max_size=3), st.integers(0, MAX_COUNT)),
+    st.builds(Undecodable, st.text(max_size=5), st.binary(max_size=5)),
+)
+
+
+@given(st.integers(0, 2**53), st.dictionaries(st.integers(0, 30), some_events))
+def test_what_was_packed_is_what_is_read(start: int, at: dict[int, Event]) -> None:
+    events: list[tuple[int, Event]] = sorted(((start + offset, event) for offset, event in at.items()), key=lambda pair: pair[0])
+    payload, records = pack("counts", start, events)
+    assert records == len(events)
+    assert unpacked("counts", start, payload) == events
+
+
+def test_a_batch_survives_the_journey_through_its_message() -> None:
+    message = json.loads(json.dumps(BATCH.to_message()))
+    assert message["format"] == BATCH_FORMAT
+    assert Batch.from_message(message) == BATCH
+    assert BATCH.id == "3-ab:counts:2:topic-id:10-13"
+
+
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        ({"format": 2}, "format"),
+        ({"format": None}, "format"),
+        ({"start": "10"}, "start"),
+        ({"end": True}, "end"),
+        ({"payload": None}, "payload"),
+        ({"kind": "other"}, "kind"),
+        ({"surplus": 1}, "surplus"),
+    ],
+)
+def test_a_malformed_message_is_refused_by_the_name_of_what_is_wrong(change: dict[str, object], named: str) -> None:
+    with pytest.raises(BadInput, match=named):
+        Batch.from_message(BATCH.to_message() | change)
+
+
+def test_a_message_that_lacks_an_argument_is_refused() -> None:
+    message = BATCH.to_message()
+    del message["ledger"]
+    with pytest.raises(BadInput, match="ledger"):
+        Batch.from_message(message)
+
+
+def test_a_checksum_tells_records_and_places_apart() -> None:
+    assert checksum(5, b"value") == checksum(5, b"value")
+    assert len({checksum(5, b"value"), checksum(6, b"value"), checksum(5, b"other"), checksum(5, b"")}) == 4
+    assert checksum(5, None) == checksum(5, b"")
+    assert len(checksum(0, b"")) == 8
+
+
+def test_a_partition_is_named_by_topic_and_number() -> None:
+    assert str(Partition("t", 3)) == "t:3"
