@@ -19,6 +19,7 @@ from typing import NoReturn
 
 import click
 import httpx
+from kafka.errors import KafkaError
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -212,7 +213,7 @@ def main(*, keep: bool, observations: int, generation: Generation, timeout_s: fl
                 signal.pause()
     except KeyboardInterrupt:
         console.print("interrupted: everything is ended")
-    except (StackFailed, KafkaFailed, ValkeyFailed, httpx.HTTPError) as error:
+    except (StackFailed, KafkaFailed, KafkaError, ValkeyFailed, httpx.HTTPError, OSError) as error:
         console.print(f"[red]failed:[/] {error}")
     if agreed:
         shutil.rmtree(folder, ignore_errors=True)

@@ -29,7 +29,7 @@ from jgo.maven import Artifact, MavenContext
 from jgo.parse import Coordinate
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import NewTopic
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, RetriableError
 
 from sandbox.ports import free_port
 from tracker.supervisor import end, spawn
@@ -200,6 +200,13 @@ class Kafka:
         """Delete a partition's records below the offset `before` (-1: all), as retention would."""
         with self._admin() as admin:
             admin.delete_records({TopicPartition(topic, partition): before})
+
+    def committed(self, group: str) -> dict[TopicPartition, tuple[int, str]]:
+        """What the consumer group has committed: offset and metadata by partition. Empty for an unknown group and while Kafka starts."""
+        with self._admin() as admin, contextlib.suppress(RetriableError):
+            commits = admin.list_group_offsets({group: None})[group]
+            return {partition: (commit.offset, commit.metadata) for partition, commit in commits.items()}
+        return {}
 
     @contextlib.contextmanager
     def _admin(self, timeout_s: float = 10.0) -> Iterator[KafkaAdminClient]:

@@ -16,6 +16,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -55,7 +56,7 @@ class Process:
 
 
 def _worker(queues: str) -> Process:
-    argv = ("-m", "celery", "-q", "-A", "tracker", "worker", "-Q", queues, "-n", "{name}@%h", "-c", "2")
+    argv = ("-m", "celery", "-q", "-A", "tracker", "worker", "-l", "INFO", "-Q", queues, "-n", "{name}@%h", "-c", "2")
     # A worker that SIGTERM makes hand back what it has begun exits with 1.
     return Process((*argv, "--without-mingle", "--without-gossip"), {"REMAP_SIGTERM": "SIGQUIT"}, frozenset({0, 1}))
 
@@ -102,10 +103,11 @@ class Stack:
     """
     Everything that an import needs, up and running inside a `with` block, ended and removed after it.
 
-    `processes` names the kinds to start (keys of `PROCESSES`; default: all); of bridges, apply and push workers and
-    beats there may be several: the first is called `bridge`, the second `bridge-2`, and so on. `env` is added to each
-    process' environment. `token` None: the stand-ins check none. `folder` is kept; the default one is removed in the end.
-    A `kafka` or `valkey` that runs already is used as it is and left running; the topics and the key prefix are then this stack's own.
+    `processes` names the kinds there are (keys of `PROCESSES`; default: all); of bridges, apply and push workers and
+    beats there may be several: the first is called `bridge`, the second `bridge-2`, and so on. Those of the kinds in
+    `held_back` wait for `start(name)`. `env` is added to each process' environment. `token` None: the stand-ins check none.
+    `folder` is kept; the default one is removed in the end. A `kafka` or `valkey` that runs already is used as it is and
+    left running; topics, group and key prefix are then this stack's own.
     """
 
     def __init__(  # noqa: PLR0913 - each is one choice about the system, and all have defaults
@@ -113,6 +115,7 @@ class Stack:
         *,
         generation: Generation = "today",
         processes: Iterable[str] = tuple(PROCESSES),
+        held_back: Iterable[str] = (),
         bridges: int = 1,
         apply_workers: int = 1,
         push_workers: int = 1,
@@ -136,6 +139,7 @@ class Stack:
         self.id = "" if self._own_kafka and self._own_valkey else f"-{uuid.uuid4().hex[:8]}"
         self.inserted_topic = f"{publishers.OBSERVATIONS_INSERTED}{self.id}"
         self.file_topic = f"{publishers.INPUT_FILE_AVAILABLE}{self.id}"
+        self.group = f"dp-import-tracker{self.id}"
         self.web_url = f"http://127.0.0.1:{free_port()}"
         self.dataset_api = DatasetApiHandle(f"http://127.0.0.1:{free_port()}", token)
         self.import_api = ImportApiHandle(f"http://127.0.0.1:{free_port()}", token)
@@ -143,15 +147,17 @@ class Stack:
         self._publisher: _Publisher | None = None
         self._neighbours = Supervisor(report=self._note).add(*self._stand_ins(token))
         copies = {"bridge": bridges, "apply": apply_workers, "push": push_workers, "beat": beats}
-        names = [(kind, kind if number == 1 else f"{kind}-{number}") for kind in processes for number in range(1, copies.get(kind, 1) + 1)]
-        self._tracker = Supervisor(report=self._note).add(*(self._process(kind, name) for kind, name in names))
-        self._tracker_names = tuple(name for _, name in names)
+        self._kinds = {
+            kind if number == 1 else f"{kind}-{number}": kind for kind in processes for number in range(1, copies.get(kind, 1) + 1)
+        }
+        self._held_back = frozenset(held_back)
+        self._tracker = Supervisor(report=self._note).add(*(self._process(kind, name) for name, kind in self._kinds.items()))
 
     # Up and down
 
     def up(self) -> Self:
         """
-        Start everything and wait until the services, the stand-ins and the web process answer.
+        Start everything and wait until it works: services and APIs answer, workers listen, the bridge commits.
 
         Raises StackFailed, KafkaFailed or ValkeyFailed; what had started is ended then.
         """
@@ -162,8 +168,10 @@ class Stack:
             for topic in (self.file_topic, self.inserted_topic):
                 self.kafka.create_topic(topic, self.partitions)
             self._wait_ready(self._neighbours, "dataset-api", "import-api")
-            self._tracker.start()
-            self._wait_ready(self._tracker, *(name for name in self._tracker_names if name == "web"))
+            names = [name for name, kind in self._kinds.items() if kind not in self._held_back]
+            if names:
+                self._tracker.start(*names)
+            self._wait_ready(self._tracker, *names)
         except BaseException:
             self.down()
             raise
@@ -198,7 +206,7 @@ class Stack:
 
     def names(self) -> tuple[str, ...]:
         """The names of the tracker's processes."""
-        return self._tracker_names
+        return tuple(self._kinds)
 
     def start(self, name: str) -> None:
         """Start what was stopped or killed. A stand-in comes back empty; Kafka and Valkey with all that they had acknowledged."""
@@ -255,6 +263,12 @@ class Stack:
         path = self.log(name)
         return path.read_text(errors="replace") if path.exists() else ""
 
+    def command(self, *arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Run `tracker …` as a person would, in the environment of the tracker's processes. Returns its output and exit code."""
+        argv = [sys.executable, "-m", "tracker.cli", *arguments]
+        env = {**self.environment, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(argv, env=env, cwd=self.folder, capture_output=True, text=True, timeout=timeout_s, check=False)
+
     # Kafka records
 
     def publish_inserted(self, instance_id: str, total: int, batch_size: int = 1000, *, flush: bool = True) -> int:
@@ -304,8 +318,8 @@ class Stack:
             "KAFKA_ADDR": self.kafka.address,
             "INPUT_FILE_AVAILABLE_TOPIC": self.file_topic,
             "IMPORT_OBSERVATIONS_INSERTED_TOPIC": self.inserted_topic,
-            "INPUT_FILE_AVAILABLE_CONSUMER_GROUP": f"dp-import-tracker{self.id}",
-            "IMPORT_OBSERVATIONS_INSERTED_CONSUMER_GROUP": f"dp-import-tracker{self.id}",
+            "INPUT_FILE_AVAILABLE_CONSUMER_GROUP": self.group,
+            "IMPORT_OBSERVATIONS_INSERTED_CONSUMER_GROUP": self.group,
             "DATASET_API_ADDR": self.dataset_api.url,
             "IMPORT_API_ADDR": self.import_api.url,
             "REDIS_URL": self.valkey.url,
@@ -328,11 +342,19 @@ class Stack:
     def _process(self, kind: str, name: str) -> Child:
         process = PROCESSES[kind]
         argv = [sys.executable, *(word.replace("{name}", name) for word in process.argv)]
-        ready = self._web_answers if kind == "web" else None
+
+        def listens() -> bool:
+            return f"{name}@" in self.logs(name) and " ready." in self.logs(name)  # Celery's own words
+
+        ready = {"bridge": self._bridge_commits, "apply": listens, "push": listens, "web": self._web_answers}.get(kind)
         return self._child(name, argv, {**self.environment, **process.env}, ready=ready, clean_exits=process.clean_exits)
 
     def _child(self, name: str, argv: list[str], env: Mapping[str, str], **options: Any) -> Child:  # noqa: ANN401 - Child's own
         return Child(name, argv, {**env, "PYTHONPATH": str(ROOT)}, cwd=self.folder, output=self.folder / f"{name}.log", **options)
+
+    def _bridge_commits(self) -> bool:
+        """Whether there is a ledger whose position is committed: what is published from now on is counted at once."""
+        return any(partition.topic == self.inserted_topic for partition in self.kafka.committed(self.group))
 
     def _web_answers(self) -> bool:
         with contextlib.suppress(httpx.HTTPError):
@@ -358,7 +380,7 @@ class Stack:
         return services.get(name)
 
     def _supervisor(self, name: str) -> Supervisor:
-        return self._tracker if name in self._tracker_names else self._neighbours
+        return self._tracker if name in self._kinds else self._neighbours
 
     def _signal_group(self, name: str, number: int) -> None:
         pid = self.pid(name)

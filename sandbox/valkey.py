@@ -104,7 +104,9 @@ class Valkey:
                     if client.ping():
                         return
                 if time.monotonic() > deadline:
-                    raise ValkeyFailed(f"{self._binary.name} does not answer after {timeout_s:g} s; the end of {self.output}:\n{self._tail()}")
+                    raise ValkeyFailed(
+                        f"{self._binary.name} does not answer after {timeout_s:g} s; the end of {self.output}:\n{self._tail()}"
+                    )
                 time.sleep(0.01)
 
     def _tail(self, lines: int = 20) -> str:
