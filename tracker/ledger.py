@@ -21,7 +21,7 @@ from redis.retry import Retry
 
 from tracker.errors import BadInput, LedgerUnavailable, LostTurn
 from tracker.events import Batch, Partition
-from tracker.instance import Instance
+from tracker.instance import DONE, Instance
 from tracker.ledger_state import Due, Intent, JobTurn, LedgerState, NotNow, PartitionStart, PartitionState, Positions, Turn
 
 REMEMBER_KEYS_S = 7 * 24 * 3600
@@ -108,10 +108,10 @@ class Ledger:
         if reply[5] != "1":
             raise LedgerUnavailable(f"the ledger has format {reply[5]}, this version knows 1")
         partitions = {}
-        for topic, number, epoch, position, checksum, horizon in zip(*[iter(reply[6:])] * 6, strict=True):
+        for topic, number, epoch, position, checksum, horizon in zip(*[iter(reply[7:])] * 6, strict=True):
             partition = Partition(topic, int(number))
             partitions[partition] = PartitionState(partition, epoch, int(position), checksum, int(horizon) if horizon else None)
-        return LedgerState(reply[1] or None, int(reply[2]), int(reply[3]), reply[4] == "1", partitions)
+        return LedgerState(reply[1] or None, int(reply[2]), int(reply[3]), reply[4] == "1", partitions, reply[6])
 
     def birth(self, expected: str | None, number: int, starts: Sequence[PartitionStart], *, settle_s: float, reason: str) -> str:
         """Give birth to ledger `number` if `expected` is still the one in force; returns the id in force afterwards."""
@@ -121,8 +121,16 @@ class Ledger:
         return cast("str", self._run("birth", *args)[1])
 
     def verify(self, ledger: str) -> bool:
-        """Declare the ledger right for the server's present run; False when another id is in force."""
+        """Declare the ledger right for the server's present run; False when another id is in force, or it is void."""
         return bool(self._run("verify", ledger)[0] == "OK")
+
+    def void(self, reason: str) -> str:
+        """
+        Have the ledger born anew, as a person asks: until a bridge has done it, every change is refused.
+
+        Works unverified. Returns the id of the ledger that is void now. Raises LedgerUnavailable, also when there is none.
+        """
+        return cast("str", self._run("void", reason)[1])
 
     def start_partition(self, ledger: str, start: PartitionStart) -> int:
         """Begin a partition new to the ledger, or a new epoch of one; returns the `next` in force. Raises LostTurn for another ledger."""
@@ -209,8 +217,8 @@ class Ledger:
     def seen(self, turn: Turn, instance: Instance) -> Turn:
         """Note what a GET showed, and settle what a birth had set aside."""
         total = "" if instance.total_observations is None else instance.total_observations
-        inserted, tasks = instance.inserted_observations, ", ".join(instance.open_tasks)
-        return self._step("seen", turn, instance.state, instance.job_id or "", total, inserted, instance.etag or "", tasks)
+        inserted, tasks, past = instance.inserted_observations, ", ".join(instance.open_tasks), int(instance.state in DONE)
+        return self._step("seen", turn, instance.state, instance.job_id or "", total, inserted, instance.etag or "", tasks, past)
 
     def unknown(self, turn: Turn) -> int:
         """The API knows no such instance; returns how many times in a row. The second parks it."""

@@ -243,7 +243,14 @@ def test_what_was_set_aside_is_settled_with_the_api_s_total(client: "redis.Redis
     assert turn.owed == owes, "settled once"
 
 
-def test_what_was_set_aside_for_an_instance_past_submitted_is_gone(client: "redis.Redis", prefix: str) -> None:
+def test_what_was_set_aside_for_a_failed_instance_is_settled_as_any_other(client: "redis.Redis", prefix: str) -> None:
+    ledger = Ledger(client, prefix)
+    ledger.birth(None, 1, [PartitionStart(P0, "e1", 0, 2)], settle_s=0, reason="test")
+    ledger.apply(counts(ledger, 0, ("i-1", 5), ("i-1", 6)))
+    assert ledger.seen(ledger.take("i-1"), Instance("i-1", "failed", None, None, 3, "t0")).owed == 8
+
+
+def test_what_was_set_aside_for_a_completed_instance_is_gone(client: "redis.Redis", prefix: str) -> None:
     ledger = Ledger(client, prefix)
     ledger.birth(None, 1, [PartitionStart(P0, "e1", 0, 2)], settle_s=0, reason="test")
     ledger.apply(counts(ledger, 0, ("i-1", 5), ("i-1", 6)))

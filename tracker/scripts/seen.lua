@@ -1,5 +1,5 @@
 -- Note what a GET showed; after a birth, settle what had been set aside.
--- ARGV: instance, token, lease (ms), state, job, total ("" for none), inserted, etag, open tasks
+-- ARGV: instance, token, lease (ms), state, job, total ("" for none), inserted, etag, open tasks, 1 when completed or past it
 local no = refusal()
 if no then return no end
 local id = ARGV[1]
@@ -18,7 +18,8 @@ end
 if v[1] then
   -- Once no request from before the birth can be on its way, the API's total is what of the aside has been pushed.
   local missing = tonumber(v[1]) - inserted
-  local open = ARGV[4] == 'submitted' or ARGV[4] == 'created'
+  -- Completed: the API itself confirmed then that everything was in. Failed imports are counted all the same.
+  local open = ARGV[10] == '0'
   if open and missing > 0 then
     redis.call('HSET', k, 'owed', int((tonumber(v[2]) or 0) + missing))
     redis.call('HINCRBY', k, 'counted', int(missing))
