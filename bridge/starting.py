@@ -130,6 +130,8 @@ def judge(evidence: Evidence) -> str | None:
     """Say in words why the ledger must be born anew, or None when it can be trusted."""
     if evidence.state.id is None:
         return "there is no ledger"
+    if evidence.state.void:
+        return f"a person asked for it: {evidence.state.void}"
     return (
         _behind(evidence)
         or next((reason for p in sorted(evidence.bounds) if (reason := _contradicted(evidence, p))), None)

@@ -23,13 +23,19 @@ class PartitionState:
 
 @dataclass(frozen=True, slots=True)
 class LedgerState:
-    """The ledger as it stands. `id` is None where there is none; `verified` is about the server's present run."""
+    """
+    The ledger as it stands.
+
+    `id` is None where there is none, `verified` is about the server's present run, `void` is why a person wants it born
+    anew, "" when nobody does.
+    """
 
     id: str | None
     number: int
     version: int
     verified: bool
     partitions: dict[Partition, PartitionState] = field(default_factory=dict)
+    void: str = ""
 
 
 @dataclass(frozen=True, slots=True)

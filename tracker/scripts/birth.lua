@@ -27,5 +27,6 @@ for n = 6, #ARGV, 5 do
 end
 redis.call('HSET', P .. 'ledger', 'id', id, 'number', ARGV[2], 'version', '1', 'format', FORMAT, 'run', run, 'born', int(NOW), 'settle', ARGV[4],
   'unpassed', int(unpassed), 'reason', ARGV[5])
+redis.call('HDEL', P .. 'ledger', 'void')
 redis.call('XADD', P .. 'births', 'MAXLEN', '1000', '*', 'id', id, 'before', ARGV[1], 'reason', ARGV[5])
 return {'OK', id}

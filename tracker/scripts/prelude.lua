@@ -1,7 +1,8 @@
 -- Shared by every script: put in front of each by tracker/ledger.py. What Redis holds, all under one prefix:
 --
 --   ledger                  hash    id ("number-random"), number, version (raised by every change), format, run (the server run
---                                   it is verified for), born and settle (ms), unpassed (partitions below their horizon), reason
+--                                   it is verified for), born and settle (ms), unpassed (partitions below their horizon), reason,
+--                                   void (present: why a person wants it born anew; run then matches no server)
 --   partitions              hash    "topic:partition" -> epoch in force
 --   part:<t>:<p>:<epoch>    hash    next, checksum (of the record at next - 1), horizon (absent: none or passed), ranges
 --                                   ("from-to-checksum,…": applied above next, because they arrived early)
@@ -56,6 +57,7 @@ local function refusal()
   if LEDGER[4] ~= FORMAT then return {'FORMAT', 'the ledger has format ' .. LEDGER[4] .. ', this version knows ' .. FORMAT} end
   local run, err = run_id()
   if not run then return {'NO_RUN_ID', 'INFO server: ' .. (err or 'no run_id')} end
+  if string.sub(LEDGER[5], 1, 5) == 'void:' then return {'UNVERIFIED', 'the ledger is ' .. LEDGER[5] .. '; no bridge has given birth to the next one yet'} end
   if LEDGER[5] ~= run then return {'UNVERIFIED', 'Redis has restarted and no bridge has verified the ledger yet'} end
   return nil
 end
