@@ -101,13 +101,16 @@ class Advancing:
         clock: Callable[[], float],
         *,
         complete_at_once: bool = True,
+        at_a_time: int = 8,
     ) -> None:
+        """`at_a_time` instances of one `many` are under way at once, so that none waits for a call with its lock held."""
         self.ledger = ledger
         self.dataset_api = dataset_api
         self.import_api = import_api
         self.rules = rules
         self.clock = clock
         self.complete_at_once = complete_at_once
+        self.at_a_time = at_a_time
 
     async def instance(self, instance_id: str, *, check: bool = False, force: bool = False) -> Advanced:
         """
@@ -187,12 +190,14 @@ class Advancing:
         """
         Take many instances as far as they go, each by itself, and the jobs of those that end. Returns those to push again.
 
-        How many calls are under way at once is bounded by the API clients' pools. Raises LedgerUnavailable.
+        Raises LedgerUnavailable.
         """
+        places = asyncio.Semaphore(self.at_a_time)
 
         async def one(instance_id: str) -> str | None:
             try:
-                advanced = await self.instance(instance_id, check=check, force=force)
+                async with places:
+                    advanced = await self.instance(instance_id, check=check, force=force)
             except NotNow as not_now:
                 log.debug("instance_not_now", instance_id=instance_id, reason=not_now.why)
                 return None
@@ -225,7 +230,7 @@ class Advancing:
         """
         turn = self.ledger.take_job(job_id)
         try:
-            outcome, state = await self._job_state(turn)
+            outcome, state, put = await self._job_state(turn)
         except UnknownJob as error:
             log.warning("job_parked", job_id=job_id, reason=str(error))
             self.ledger.release_job(turn, "parked", reason=str(error))
@@ -244,24 +249,25 @@ class Advancing:
             self.ledger.release_job(turn, "later", reason=later.why, delay_s=later.delay_s)
             return "later"
         again = self.ledger.release_job(turn, outcome, state=state)
-        if outcome == "done":
+        if outcome == "done" and put:
             log.info("job_failed" if state in FAILED else "job_completed", job_id=job_id, state=state)
         return "again" if again else outcome
 
-    async def _job_state(self, turn: JobTurn) -> tuple[str, str]:
-        """Read the job and its siblings, PUT where needed, and read again; returns the outcome and the state."""
+    async def _job_state(self, turn: JobTurn) -> tuple[str, str, bool]:
+        """Read the job and its siblings, PUT where needed, and read again; returns outcome, state, and whether it PUT."""
         job = await self.import_api.get_job(turn.job_id)
         siblings = await asyncio.gather(*(self.dataset_api.get_instance(sibling) for sibling in job.instance_ids))
         target = job_target(sibling.state for sibling in siblings)
         if target is None:
-            return "not ready", job.state
-        if not _right(job.state, target):
+            return "not ready", job.state, False
+        put = not _right(job.state, target)
+        if put:
             job = await self._put_job(turn, job, target)
         if turn.open_copies and turn.sent_age_s is not None and turn.sent_age_s < self.rules.quarantine_s:
             raise ComeAgain("an earlier PUT of the job's state may still be on its way", self.rules.quarantine_s - turn.sent_age_s)
         if not _right(job.state, target):
             raise ComeAgain(f"the job is {job.state} after a PUT of {target}", self.rules.wait_s(turn.tries))
-        return "done", job.state
+        return "done", job.state, put
 
     async def _put_job(self, turn: JobTurn, job: Job, target: str) -> Job:
         for word in (target, "error") if target == "failed" else (target,):

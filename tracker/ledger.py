@@ -247,11 +247,11 @@ class Ledger:
 
     def bury_owed(self, turn: Turn, reason: str) -> int:
         """Turn what is owed into a dead letter; returns the count."""
-        return int(self._run("bury", turn.instance_id, turn.token, reason, 0)[1])
+        return int(self._run("bury", turn.instance_id, turn.token, reason, 0, self._finished_ttl_ms)[1])
 
     def bury_parked(self, instance_id: str, reason: str, parked_longest_s: float) -> int:
         """The same for an instance parked for longer than `parked_longest_s`; 0 when it is not."""
-        return int(self._run("bury", instance_id, "", reason, int(parked_longest_s * 1000))[1])
+        return int(self._run("bury", instance_id, "", reason, int(parked_longest_s * 1000), self._finished_ttl_ms)[1])
 
     def state_put(self, turn: Turn) -> float | None:
         """A PUT of the instance's state is about to be sent; returns the seconds since the one before, None for none."""

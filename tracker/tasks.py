@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from celery import Task
+from celery import Task, signals
 
 from tracker import checking, counting
 from tracker.celery import app
@@ -26,8 +26,11 @@ from tracker.wiring import rooms
 
 log = structlog.get_logger(__name__)
 
-PUSH_CHUNK = 64
-"""Instances to a push task: Celery runs hundreds of tasks a second, the APIs take thousands of calls."""
+PUSH_CHUNK = 32
+"""
+Instances to a push task: Celery runs hundreds of tasks a second, the APIs take thousands of calls. Few enough that a
+task ends below its time limit though every call times out.
+"""
 
 # Redis was away for a moment: the same call works later. The bridge and the check come again anyway, so few tries do.
 RETRY = {"autoretry_for": (LedgerUnavailable,), "max_retries": 4, "retry_backoff": 1, "retry_backoff_max": 10, "retry_jitter": True}
@@ -121,3 +124,9 @@ def register_instance(instance_id: str, job_id: str | None = None) -> None:
     """Follow one instance, named by a person."""
     counting.register_by_hand(instance_id, job_id, rooms().ledger)
     log.info("instance_registered", instance_id=instance_id, job_id=job_id)
+
+
+@signals.worker_process_init.connect
+def warm_up(**_: Any) -> None:  # noqa: ANN401 -- a signal's arguments
+    """Build the rooms of a worker's child right after its fork, not while its first task waits."""
+    rooms()

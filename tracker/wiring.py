@@ -52,7 +52,13 @@ class Rooms:
             max_calls=settings.dataset_api_max_calls,
         )
         self.advancing = Advancing(
-            self.ledger, self.dataset_api, self.import_api, self.rules, clock, complete_at_once=settings.complete_at_once
+            self.ledger,
+            self.dataset_api,
+            self.import_api,
+            self.rules,
+            clock,
+            complete_at_once=settings.complete_at_once,
+            at_a_time=settings.dataset_api_max_calls,
         )
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="api-calls", daemon=True).start()

@@ -121,12 +121,15 @@ def test_a_parked_instance_gathers_waits_for_a_person_and_is_given_up_as_a_dead_
     ledger.apply(counts(ledger, 1, ("i-1", 6)))
     with pytest.raises(NotNow, match="PARKED"):
         ledger.take("i-1")
+    ledger.client.hdel(f"{ledger.prefix}i:i-1", "k")
+    assert ledger.apply(counts(ledger, 2, ("i-1", 1))) == []
     assert ledger.due(10, 10, 0).push == ()
     assert ledger.bury_parked("i-1", "too long", 3600) == 0
-    assert ledger.bury_parked("i-1", "too long", -1) == 11
+    assert ledger.bury_parked("i-1", "too long", -1) == 12
     letters = stream(ledger, "dead")
-    assert (letters[0]["count"], letters[0]["perhaps"]) == ("11", "5")
+    assert (letters[0]["count"], letters[0]["perhaps"]) == ("12", "5")
     assert "perhaps counted" in letters[0]["reason"]
+    assert ledger.client.pttl(f"{ledger.prefix}i:i-1") > 0
 
 
 def test_a_person_s_retry_unparks(ledger: Ledger) -> None:

@@ -12,7 +12,7 @@ end
 local id = ARGV[2] .. '-' .. ARGV[3]
 local old = redis.call('HGETALL', P .. 'partitions')
 for n = 1, #old, 2 do redis.call('DEL', P .. 'part:' .. old[n] .. ':' .. old[n + 1]) end
-redis.call('DEL', P .. 'partitions', P .. 'owing', P .. 'watched', P .. 'leisure', P .. 'parked', P .. 'sync', P .. 'tick')
+redis.call('DEL', P .. 'partitions', P .. 'owing', P .. 'watched', P .. 'leisure', P .. 'parked', P .. 'sync')
 local unpassed = 0
 for n = 6, #ARGV, 5 do
   local name = ARGV[n] .. ':' .. ARGV[n + 1]

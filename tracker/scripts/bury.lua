@@ -1,5 +1,5 @@
 -- Turn what an instance owes into a dead letter. Held by a worker (the instance is published), or parked longer than anybody waits.
--- ARGV: instance, token ("" when parked and overdue), reason, parked longest (ms). Reply: OK, count buried
+-- ARGV: instance, token ("" when parked and overdue), reason, parked longest (ms), how long to remember it (ms). Reply: OK, count buried
 local no = refusal()
 if no then return no end
 local id = ARGV[1]
@@ -24,6 +24,7 @@ if ARGV[2] == '' then
   redis.call('HSET', k, 'end', int(NOW))
   redis.call('ZREM', P .. 'followed', id)
   redis.call('ZADD', P .. 'finished', NOW, id)
+  redis.call('PEXPIRE', k, ARGV[5])
 end
 changed()
 return {'OK', int(owed)}

@@ -19,7 +19,7 @@
 --   losses                  stream  recorded losses;   births  stream  every birth and its reason
 --   k:<key>                 string  a manual count's idempotency key
 --   sync                    hash    the full listing: ok, tried (ms), attempts, pages, why
---   tick, lease:<name>      string  taken with SET NX PX by whoever does the periodic work
+--   lease:<name>            string  taken with SET NX PX by whoever does the periodic work: tick, sync
 --   heartbeat:<kind>:<name> string  JSON with expiry;   heartbeats  zset  "kind:name" -> expires (ms)
 --
 -- Fields of i:<instance>:
@@ -95,12 +95,14 @@ end
 -- Add counts that are owed (above the horizon or by hand). Returns true when a push task should be sent.
 local function owe(id, count, kick_ms)
   local k = touch(id)
-  local v = redis.call('HMGET', k, 'owed', 'counted', 'lu', 'nb', 'k', 'end')
+  local v = redis.call('HMGET', k, 'owed', 'counted', 'lu', 'nb', 'k', 'end', 'pk')
   if v[6] then redis.call('PERSIST', k) end
-  redis.call('ZADD', P .. 'owing', 'NX', NOW, id)
+  -- One that a person must look at gathers, and is not pushed.
+  local parked = v[7] and v[7] ~= 'unknown'
+  if not parked then redis.call('ZADD', P .. 'owing', 'NX', NOW, id) end
   local ready = ready_at()
   local busy = (tonumber(v[3]) or 0) > NOW or (tonumber(v[4]) or 0) > NOW or (tonumber(v[5]) or 0) > NOW
-  local wake = ready and ready <= NOW and not busy
+  local wake = ready and ready <= NOW and not busy and not parked
   local sums = {'owed', int((tonumber(v[1]) or 0) + count), 'counted', int((tonumber(v[2]) or 0) + count), 'last', int(NOW)}
   if wake then sums[7] = 'k'; sums[8] = int(NOW + kick_ms) end
   redis.call('HSET', k, unpack(sums))

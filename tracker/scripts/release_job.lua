@@ -18,6 +18,7 @@ else
   if outcome == 'done' then redis.call('HDEL', k, 'sent', 'open') end
   if outcome == 'parked' then redis.call('ZADD', P .. 'parked_jobs', NOW, job) else redis.call('ZREM', P .. 'parked_jobs', job) end
   redis.call('PEXPIRE', k, ARGV[8])
+  redis.call('ZREMRANGEBYSCORE', P .. 'parked_jobs', '-inf', NOW - tonumber(ARGV[8]))
 end
 changed()
 return {'OK', v[2] ~= ARGV[4] and '1' or '0'}
