@@ -131,7 +131,7 @@ def judge(evidence: Evidence) -> str | None:
     if evidence.state.id is None:
         return "there is no ledger"
     if evidence.state.void:
-        return f"a person asked for it: {evidence.state.void}"
+        return evidence.state.void
     return (
         _behind(evidence)
         or next((reason for p in sorted(evidence.bounds) if (reason := _contradicted(evidence, p))), None)

@@ -79,10 +79,6 @@ def test_no_ledger_means_a_birth() -> None:
     assert judge(replace(SOUND, state=LedgerState(None, 0, 0, verified=False))) == "there is no ledger"
 
 
-def test_a_ledger_that_a_person_voided_is_born_anew() -> None:
-    assert judge(replace(SOUND, state=replace(SOUND.state, void="counts look wrong"))) == "a person asked for it: counts look wrong"
-
-
 @pytest.mark.parametrize("commit", [ours(5, version=51), ours(5, version=1, number=4)])
 def test_a_ledger_behind_any_commit_has_lost_writes(commit: Commit) -> None:
     reason = judge(replace(SOUND, commits={**SOUND.commits, R0: commit}))
