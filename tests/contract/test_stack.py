@@ -43,15 +43,15 @@ def test_records_reach_the_topics(stack: Stack) -> None:
 
 
 def test_jobs_and_instances_are_seeded_and_changed_by_the_neighbours(stack: Stack) -> None:
-    stack.import_api.add_job("j-1", ["i-1", "i/2"])
+    stack.import_api.add_job("j-1", ["i-1", "i 2"])
     stack.dataset_api.add_instance("i-1", "j-1")
-    stack.dataset_api.add_instance("i/2", "j-1", total=7, inserted=5)
+    stack.dataset_api.add_instance("i 2", "j-1", total=7, inserted=5)
     stack.dataset_api.set_total("i-1", 10)
-    stack.dataset_api.set_state("i/2", "failed")
+    stack.dataset_api.set_state("i 2", "failed")
     assert stack.dataset_api.get("i-1")["total_observations"] == 10
-    assert stack.dataset_api.counts() == {"i-1": 0, "i/2": 5}
-    assert stack.dataset_api.states() == {"i-1": "submitted", "i/2": "failed"}
-    assert [link["id"] for link in stack.import_api.get("j-1")["links"]["instances"]] == ["i-1", "i/2"]
+    assert stack.dataset_api.counts() == {"i-1": 0, "i 2": 5}
+    assert stack.dataset_api.states() == {"i-1": "submitted", "i 2": "failed"}
+    assert [link["id"] for link in stack.import_api.get("j-1")["links"]["instances"]] == ["i-1", "i 2"]
 
 
 def test_a_fault_is_met_until_it_ends(stack: Stack) -> None:
