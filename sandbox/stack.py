@@ -350,7 +350,14 @@ class Stack:
         return self._child(name, argv, {**self.environment, **process.env}, ready=ready, clean_exits=process.clean_exits)
 
     def _child(self, name: str, argv: list[str], env: Mapping[str, str], **options: Any) -> Child:  # noqa: ANN401 - Child's own
-        return Child(name, argv, {**env, "PYTHONPATH": str(ROOT)}, cwd=self.folder, output=self.folder / f"{name}.log", **options)
+        return Child(
+            name,
+            argv,
+            {**env, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+            cwd=self.folder,
+            output=self.folder / f"{name}.log",
+            **options,
+        )
 
     def _bridge_commits(self) -> bool:
         """Whether there is a ledger whose position is committed: what is published from now on is counted at once."""
