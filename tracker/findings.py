@@ -233,5 +233,5 @@ def age_in_words(seconds: float) -> str:
 
 
 def in_number(number: int, noun: str, nouns: str = "") -> str:
-    """A number and its noun: 1 page, 2 pages, no pages."""
-    return f"{number or 'no'} {noun if number == 1 else nouns or f'{noun}s'}"
+    """A number and its noun: 1 page, 2,000 pages, no pages."""
+    return f"{f'{number:,}' if number else 'no'} {noun if number == 1 else nouns or f'{noun}s'}"

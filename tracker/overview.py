@@ -43,8 +43,11 @@ MOST_WALKED = 100_000
 
 QUEUES = ("tracker.apply", "tracker.push", "tracker.control")
 
-LISTS = ("all", "followed", "finished", "parked", "owing")
-"""Names of lists that Redis keeps as such. `all` is the four of them, each instance once, what needs attention first."""
+LISTS = ("all", "unfinished", "followed", "finished", "parked", "owing")
+"""
+Names of lists of instances. Redis keeps the last four as such. `unfinished` is parked, owing and followed, `all` also takes in
+what is finished or settling at leisure: each instance once, what needs attention first.
+"""
 
 
 def make_overview(settings: Settings, *, timeout_s: float = 2.0) -> "Overview":
@@ -54,6 +57,9 @@ def make_overview(settings: Settings, *, timeout_s: float = 2.0) -> "Overview":
         return Overview(ledger)
     url = settings.celery_broker_url.get_secret_value()
     return Overview(ledger, connect(url, timeout_s=timeout_s) if url.startswith(("redis://", "rediss://")) else None)
+
+
+JOB_LISTS = ("all", "unfinished")
 
 
 class Overview:
@@ -83,9 +89,9 @@ class Overview:
     def figures(self) -> Figures:
         """Count everything once."""
         key = self._key
-        (seconds, micros), followed, finished, owing, parked, parked_jobs, dead, losses, births, jobs, sync, last_loss = self._ask(
+        (seconds, micros), followed, finished, leisure, owing, parked, parked_jobs, dead, losses, births, jobs, sync, last_loss = self._ask(
             ("TIME",),
-            *(("ZCARD", key(name)) for name in ("followed", "finished", "owing", "parked", "parked_jobs")),
+            *(("ZCARD", key(name)) for name in ("followed", "finished", "leisure", "owing", "parked", "parked_jobs")),
             *(("XLEN", key(name)) for name in ("dead", "losses", "births")),
             ("ZCARD", key("jobs")),
             ("HGETALL", key("sync")),
@@ -97,6 +103,7 @@ class Overview:
             ledger=self.ledger_view(),
             followed=followed,
             finished=finished,
+            settling=leisure,
             owing=owing,
             owed=self._owed(),
             owed_is_bounded=owing > MOST_SUMMED,
@@ -225,7 +232,7 @@ class Overview:
 
     def _listed(self, name: str, limit: int, offset: int) -> tuple[list[str], int]:
         """The ids of one page of a list, and the list's length."""
-        if name != "all":
+        if name not in {"all", "unfinished"}:
             key = self._key(name)
             newest_first = name in {"followed", "finished"}
             ids, total = self._ask(("ZREVRANGE" if newest_first else "ZRANGE", key, offset, offset + limit - 1), ("ZCARD", key))
@@ -234,8 +241,10 @@ class Overview:
             ("ZRANGE", self._key("parked"), 0, MOST_WALKED),
             ("ZRANGE", self._key("owing"), 0, MOST_WALKED),
             ("ZREVRANGE", self._key("followed"), 0, MOST_WALKED),
-            ("ZREVRANGE", self._key("finished"), 0, MOST_WALKED),
+            ("ZREVRANGE", self._key("finished"), 0, MOST_WALKED if name == "all" else 0),
+            ("ZRANGE", self._key("leisure"), 0, MOST_WALKED if name == "all" else 0),
         )
+        lists = lists if name == "all" else lists[:3]
         ids = list(dict.fromkeys(instance_id for some in lists for instance_id in some))
         return ids[offset : offset + limit], len(ids)
 
@@ -263,15 +272,20 @@ class Overview:
         """
         One page of the jobs of all instances that the ledger remembers, those pending first.
 
-        `state` is "all" or one of `JOB_STATES`; raises BadInput for anything else.
+        `state` is one of `JOB_LISTS` (`unfinished` are those pending, parked, or with an unfinished instance) or `JOB_STATES`;
+        raises BadInput for anything else.
         """
         _check_page(limit, offset)
-        if state != "all" and state not in JOB_STATES:
-            raise BadInput(f"state={state!r}: expected one of {', '.join(('all', *JOB_STATES))}")
+        if state not in JOB_LISTS + JOB_STATES:
+            raise BadInput(f"state={state!r}: expected one of {', '.join(JOB_LISTS + JOB_STATES)}")
         members = self._members()
         pending, parked = self._ask(("ZRANGE", self._key("jobs"), 0, -1), ("ZRANGE", self._key("parked_jobs"), 0, -1))
-        ids = list(dict.fromkeys([*parked, *pending, *members]))
-        if state == "all":
+        named: Iterable[str] = members
+        if state == "unfinished":
+            unfinished = set(self._listed("unfinished", MOST_WALKED, 0)[0])
+            named = (job_id for job_id, instances in members.items() if not unfinished.isdisjoint(instances))
+        ids = list(dict.fromkeys([*parked, *pending, *named]))
+        if state in JOB_LISTS:
             page = ids[offset : offset + limit]
             views = [read_job(name, members.get(name, ()), *facts) for name, facts in zip(page, self._job_facts(page), strict=True)]
             return Page(tuple(views), len(ids), limit, offset)

@@ -4,22 +4,23 @@ What people see of the ledger: instances, jobs, dead letters, figures; and how e
 Pure: `overview` does the reading. The fields are described at the top of `scripts/prelude.lua`.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tracker.instance import DONE, FAILED
 
 T = TypeVar("T")
 
-SETTLING = "settling after the ledger's birth"
+SETTLING = "settling"
 WAITING_FOR_TASKS = "waiting for import tasks"
 PARKED = "parked"
 GIVEN_UP = "given up"
 REGISTERED = "registered"
 
 STATES = (REGISTERED, "created", "submitted", WAITING_FOR_TASKS, SETTLING, PARKED, GIVEN_UP, *sorted(DONE), *sorted(FAILED))
-"""What an instance's `state` may say. Between quotes in a URL or a command they filter a list."""
+"""What an instance's `state` may say. Settling: read again after the ledger's birth, and not compared with the API yet."""
 
 JOB_PENDING, JOB_IN_PROGRESS = "pending", "in progress"
 JOB_STATES = (JOB_IN_PROGRESS, JOB_PENDING, PARKED, "submitted", "completed", *sorted(FAILED))
@@ -33,6 +34,11 @@ class Page(Generic[T]):
     total: int
     limit: int
     offset: int
+
+    @property
+    def count(self) -> int:
+        """How many entries this page has."""
+        return len(self.items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +192,7 @@ class Figures:
     """
     The tracker in numbers, as of `now_s` by Redis' clock.
 
+    `settling` are instances read again at the ledger's birth that no API has listed: compared with the API at leisure.
     `owed` is summed over the first some thousand owing instances; `owed_is_bounded` says that there are more.
     `queues` gives each queue's length, `unacked` the tasks handed out and not done; both None where the broker is no
     Redis, or does not answer.
@@ -195,6 +202,7 @@ class Figures:
     ledger: LedgerView
     followed: int
     finished: int
+    settling: int
     owing: int
     owed: int
     owed_is_bounded: bool
@@ -208,6 +216,17 @@ class Figures:
     sync: SyncView
     queues: dict[str, int] | None
     unacked: int | None
+
+
+def as_json(view: Any) -> Any:  # noqa: ANN401 -- any of these views, and what they hold
+    """Write a view in what JSON knows, its properties included."""
+    if dataclasses.is_dataclass(view) and not isinstance(view, type):
+        names = [field.name for field in dataclasses.fields(view)]
+        names += [name for name, member in vars(type(view)).items() if isinstance(member, property)]
+        return {name: as_json(getattr(view, name)) for name in names}
+    if isinstance(view, Mapping):
+        return {str(key): as_json(value) for key, value in view.items()}
+    return [as_json(value) for value in view] if isinstance(view, tuple | list) else view
 
 
 _VOIDED_BY_A_BIRTH = frozenset(

@@ -13,7 +13,15 @@ import click
 from tracker.errors import BadInput, TrackerError
 
 COMMANDS = {
+    "status": "reading",
+    "show": "reading",
     "health": "reading",
+    "settings": "reading",
+    "register": "acting",
+    "add": "acting",
+    "check": "acting",
+    "sync": "acting",
+    "recover": "acting",
     "web": "running",
     "up": "running",
 }

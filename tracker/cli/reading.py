@@ -4,20 +4,125 @@ import asyncio
 import json
 import socket
 import sys
-import urllib.error
+import time
 import urllib.request
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracker.cli.opening import load_settings, open_overview
-from tracker.errors import Transient
+from tracker.cli.opening import load_settings, naming_redis, open_overview
+from tracker.errors import LedgerUnavailable, Transient
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from tracker.overview import Overview
     from tracker.settings import Settings
 
 LIVEZ_TIMEOUT_S = 2.0
+
+WATCH_S = 1.0
+"""Seconds between two looks of `status --watch`."""
+
+
+@click.command(
+    epilog="Examples: tracker status; tracker status --watch; tracker status --all --limit 500; tracker status --json | jq .figures"
+)
+@click.option("--all", "everything", is_flag=True, help="Finished instances and jobs, too.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="Instances and jobs to show.")
+@click.option("--watch", is_flag=True, help="Look again each second, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+def status(everything: bool, limit: int, watch: bool, as_json: bool) -> None:  # noqa: FBT001 -- flags of the command line
+    """Show how far everything is: instances, jobs, what is owed, what is not well."""
+    settings = load_settings()
+    overview = open_overview(settings)
+    if as_json:
+        click.echo(json.dumps(status_json(overview, settings, everything=everything, limit=limit), indent=2))
+        return
+    from tracker.cli import tables
+
+    if not watch:
+        with naming_redis(settings):
+            tables.console().print(status_table(overview, settings, everything=everything, limit=limit))
+        return
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=tables.console(), auto_refresh=False, screen=sys.stdout.isatty()) as live:
+        while True:
+            try:
+                live.update(status_table(overview, settings, everything=everything, limit=limit), refresh=True)
+            except LedgerUnavailable as error:
+                live.update(Text(str(error), "red"), refresh=True)
+            time.sleep(WATCH_S)
+
+
+def status_table(overview: "Overview", settings: "Settings", *, everything: bool, limit: int) -> "RenderableType":
+    """What `status` shows."""
+    from tracker import findings, health
+    from tracker.cli import tables
+
+    seen = health.look(overview)
+    held = findings.lags(seen)
+    behind = sum(records or 0 for records in held.values())
+    lag = f"{findings.in_number(len(seen.bridges), 'bridge')}, {findings.in_number(len(held), 'partition')}, {behind:,} records behind"
+    instances = overview.instances("all" if everything else "unfinished", limit=limit)
+    jobs = overview.jobs("all" if everything else "unfinished", limit=limit)
+    return tables.status_view(seen.figures, instances, jobs, health.judge(seen, settings), lag)
+
+
+def status_json(overview: "Overview", settings: "Settings", *, everything: bool, limit: int) -> dict[str, Any]:
+    """What `status --json` writes."""
+    from tracker import findings, health
+    from tracker.views import as_json
+
+    seen = health.look(overview)
+    which = "all" if everything else "unfinished"
+    return {
+        "figures": as_json(seen.figures),
+        "lag": findings.lags(seen),
+        "checks": {name: {"status": found.status, "message": found.message} for name, found in health.judge(seen, settings).items()},
+        "instances": as_json(overview.instances(which, limit=limit)),
+        "jobs": as_json(overview.jobs(which, limit=limit)),
+    }
+
+
+@click.command(epilog="Example: tracker show 8a1c… --json")
+@click.argument("instance")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+def show(instance: str, as_json: bool) -> None:  # noqa: FBT001 -- a flag of the command line
+    """Show all that is known of INSTANCE."""
+    from tracker import views
+
+    settings = load_settings()
+    overview = open_overview(settings)
+    view = overview.instance(instance)
+    if view is None:
+        raise Transient(f"{instance}: no such instance is known here")
+    if as_json:
+        click.echo(json.dumps(views.as_json(view), indent=2))
+        return
+    from tracker.cli import tables
+
+    tables.console().print(tables.instance_view(view, overview.ledger.now_s()))
+
+
+@click.command(epilog="Example: SYNC_INTERVAL=1m tracker settings")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+def settings(as_json: bool) -> None:  # noqa: FBT001 -- a flag of the command line
+    """Show every setting: its value (secrets masked), where it comes from, its default, its meaning."""
+    import dataclasses
+
+    from tracker.settings import describe
+
+    rows = describe(load_settings())
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
+        return
+    from tracker.cli import tables
+
+    tables.console().print(tables.settings_table(rows))
 
 
 @click.command(epilog="Examples: tracker health; tracker health --self worker")
@@ -51,7 +156,7 @@ def look(settings: "Settings", *, as_json: bool) -> None:
     else:
         from tracker.cli import tables
 
-        tables.show_health(board.checks.values())
+        tables.console().print(tables.health_table(board.checks.values()))
     if board.status == "CRITICAL":
         sys.exit(1)
 
@@ -60,7 +165,8 @@ def own_processes(settings: "Settings", kind: str) -> list[str]:
     """The names of this host's living processes of a kind. Raises Transient when there is none."""
     host = socket.gethostname()
     beats = open_overview(settings).heartbeats(kind)
-    names = [name for name, info in beats.items() if is_of_host(name, info, host)]
+    named = settings.kafka_group_instance_id if kind == "bridge" else None  # a bridge with an id of its own is called by it
+    names = [name for name, info in beats.items() if name == named or is_of_host(name, info, host)]
     if not names:
         others = f"; alive elsewhere: {', '.join(sorted(beats))}" if beats else ""
         raise Transient(f"no {kind} of {host} is alive{others}")
@@ -69,7 +175,7 @@ def own_processes(settings: "Settings", kind: str) -> list[str]:
 
 def is_of_host(name: str, info: Mapping[str, Any], host: str) -> bool:
     """Whether a process runs on a host: it says so itself, else by its name, which begins with it."""
-    return info["host"] == host if "host" in info else name == host or name.startswith((f"{host}-", f"{host}:"))
+    return info["host"] == host if "host" in info else name == host or name.startswith(f"{host}-")
 
 
 def ask_livez(settings: "Settings") -> None:

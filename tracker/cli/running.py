@@ -1,8 +1,11 @@
 """Commands that run until they are told to stop: `web` and `up`."""
 
+import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +15,10 @@ from tracker.errors import BadInput
 
 if TYPE_CHECKING:
     from tracker.settings import Settings
-    from tracker.supervisor import Child
+    from tracker.supervisor import Child, Supervisor
+
+POLL_S = 0.1
+"""How often it is looked whether there is a signal, or a child that cannot be kept running."""
 
 STOP_MARGIN_S = 5.0
 """What the children get beyond `GRACEFUL_SHUTDOWN_TIMEOUT`, which each of them keeps by itself, before they are killed."""
@@ -38,8 +44,6 @@ def up(workers: int, bridges: int) -> None:
 
     What dies is restarted. One Ctrl-C or SIGTERM ends all of it within GRACEFUL_SHUTDOWN_TIMEOUT.
     """
-    import os
-
     from tracker.supervisor import Supervisor
 
     settings = load_settings()
@@ -56,11 +60,38 @@ def up(workers: int, bridges: int) -> None:
     supervisor = Supervisor(prefix=readable, report=lambda line: log.warning("child_ended", reason=line))
     supervisor.add(*children(settings, os.environ, workers=workers, bridges=bridges))
     log.info("starting", workers=workers, bridges=bridges, bind_addr=settings.bind_addr)
-    code = supervisor.run_until_signalled(settings.graceful_shutdown_timeout_s + STOP_MARGIN_S)
+    code = run_until_signalled(supervisor, bridges, settings.graceful_shutdown_timeout_s)
     for name, why in supervisor.failures().items():
         click.echo(f"tracker: {name} {why}", err=True)
     log.info("stopped", exit_code=code)
     sys.exit(code)
+
+
+def run_until_signalled(supervisor: "Supervisor", bridges: int, timeout_s: float) -> int:
+    """
+    Run all children until SIGTERM or SIGINT, or until one cannot be kept running; returns the exit code.
+
+    The bridges are ended first, while workers still apply what these have published. All are given `timeout_s`, and
+    `STOP_MARGIN_S` for what they end themselves; a second signal kills what is left at once.
+    """
+    signals = 0
+
+    def stop(*_: object) -> None:
+        nonlocal signals
+        signals += 1
+        supervisor.request_stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    supervisor.start()
+    while not signals and not supervisor.failures():
+        time.sleep(POLL_S)
+    deadline = time.monotonic() + timeout_s + STOP_MARGIN_S
+    names = [_numbered("bridge", number) for number in range(1, bridges + 1)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        clean = all(list(pool.map(lambda name: supervisor.end(name, timeout_s), names)))
+    clean &= supervisor.stop(max(1.0, deadline - time.monotonic()))
+    return 0 if clean and not supervisor.failures() else 1
 
 
 def children(settings: "Settings", environ: Mapping[str, str], *, workers: int, bridges: int) -> "list[Child]":
@@ -83,8 +114,8 @@ def children(settings: "Settings", environ: Mapping[str, str], *, workers: int, 
     return found
 
 
-CELERY_EXITS = frozenset({0, 1, -signal.SIGQUIT})
-"""How a worker ends that was told to stop; a cold shutdown leaves Celery's own code."""
+CELERY_EXITS = frozenset({0, 1})
+"""How a worker ends that was told to stop: 1 when it has handed back what it had begun."""
 
 
 def _numbered(name: str, number: int) -> str:

@@ -1,18 +1,28 @@
 """How things are shown in a terminal."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tracker import views
+from tracker.findings import Finding, age_in_words, in_number
 from tracker.health import Check
+from tracker.instance import DONE, FAILED
+from tracker.settings import SettingRow
+from tracker.views import Figures, InstanceView, JobView, Page
 
 COLOURS = {"OK": "green", "WARNING": "yellow", "CRITICAL": "red"}
 
-WIDTH_OF_A_PIPE = 160
+WIDTH_OF_A_PIPE = 200
 """Characters of a line where no terminal says how wide it is."""
+
+BAR_WIDTH = 20
 
 
 def console() -> Console:
@@ -20,12 +30,181 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE, highlight=False)
 
 
-def show_health(checks: Iterable[Check]) -> None:
-    """Print the checks as a table."""
-    table = Table(box=None, pad_edge=False)
-    for title in ("check", "status", "message"):
-        table.add_column(title, no_wrap=title != "message")
+def _table(*titles: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title.removeprefix(">"), justify="right" if title.startswith(">") else "left", overflow="fold")
+    return table
+
+
+# -- health and settings --
+
+
+def health_table(checks: Iterable[Check]) -> RenderableType:
+    """The checks, one a line."""
+    table = _table("check", "status", "message")
     for check in checks:
         if check.finding:
-            table.add_row(check.name, Text(check.finding.status, COLOURS[check.finding.status]), Text(check.finding.message))
-    console().print(table)
+            table.add_row(check.name, _status(check.finding), escape(check.finding.message))
+    return table
+
+
+def _status(finding: Finding) -> Text:
+    return Text(finding.status, COLOURS[finding.status])
+
+
+def settings_table(rows: Sequence[SettingRow]) -> RenderableType:
+    """The settings, those from the environment in bold."""
+    table = _table("name", "value", "from", "default", "meaning")
+    for row in rows:
+        given = row.source == "environment"
+        table.add_row(row.name, Text(row.value, "bold" if given else ""), row.source, Text(row.default, "dim"), escape(row.sentence))
+    return table
+
+
+# -- the whole --
+
+
+def status_view(
+    figures: Figures, instances: Page[InstanceView], jobs: Page[JobView], findings: dict[str, Finding], lag: str
+) -> RenderableType:
+    """Everything at a glance: a few figures, what is not well, jobs, instances."""
+    parts: list[RenderableType] = [_figures(figures, lag), ""]
+    unwell = [(name, finding) for name, finding in findings.items() if finding.status != "OK"]
+    if unwell:
+        parts += [Text.assemble(_status(finding), f" {name}: {finding.message}") for name, finding in unwell]
+    else:
+        parts.append(Text("OK: nothing is amiss here (tracker health asks the APIs, too)", "green"))
+    if jobs.items:
+        parts += ["", jobs_table(jobs, figures.now_s)]
+    parts += ["", instances_table(instances, figures.now_s) if instances.items else Text("no instance is followed", "dim")]
+    return Group(*parts)
+
+
+def _figures(figures: Figures, lag: str) -> RenderableType:
+    book = figures.ledger
+    state = "void" if book.void else "not verified" if not book.verified else "ready" if book.ready else "being born"
+    queues = (
+        "not known" if figures.queues is None else ", ".join(f"{name.removeprefix('tracker.')} {n}" for name, n in figures.queues.items())
+    )
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    more = "more than " if figures.owed_is_bounded else ""
+    for name, text in (
+        ("instances", f"{figures.followed} followed, {figures.finished} finished, {figures.parked} parked, {figures.settling} settling"),
+        ("owed", f"{more}{in_number(figures.owed, 'observation')} of {in_number(figures.owing, 'instance')}"),
+        ("jobs", f"{figures.jobs_pending} pending, {figures.parked_jobs} parked"),
+        ("troubles", f"{in_number(figures.dead_letters, 'dead letter')}, {in_number(figures.losses, 'loss', 'losses')} of Kafka records"),
+        ("Kafka", lag),
+        ("queues", f"{queues}; {figures.unacked if figures.unacked is not None else '?'} handed out"),
+        ("ledger", f"{book.id or 'none'}, {state}, version {book.version}, {in_number(figures.births, 'birth')}"),
+    ):
+        table.add_row(name, escape(text))
+    return table
+
+
+# -- instances and jobs --
+
+
+def instances_table(page: Page[InstanceView], now_s: float) -> RenderableType:
+    """One page of instances, with how far each is."""
+    table = _table("instance", "state", "progress", ">", ">inserted", ">total", ">owed", "job", "last record", "remark")
+    for view in page.items:
+        table.add_row(
+            escape(view.id),
+            Text(view.state, _colour(view)),
+            _bar(view),
+            _percent(view),
+            f"{view.inserted:,}",
+            "" if view.total is None else f"{view.total:,}",
+            f"{view.owed:,}" if view.owed else "",
+            escape(view.job_id or ""),
+            f"{age_in_words(now_s - view.last_record_s)} ago" if view.last_record_s else "",
+            escape(remark(view, now_s)),
+        )
+    return Group(table, *_rest(page, "instances"))
+
+
+def _rest(page: Page[InstanceView] | Page[JobView], what: str) -> list[RenderableType]:
+    left = page.total - page.offset - len(page.items)
+    return [Text(f"… and {left:,} more {what} (--limit)", "dim")] if left > 0 else []
+
+
+def _bar(view: InstanceView) -> RenderableType:
+    """How much is confirmed of the total; empty while the total is not known."""
+    if not view.total:
+        return ""
+    return ProgressBar(total=view.total, completed=min(view.inserted, view.total), width=BAR_WIDTH)
+
+
+def _percent(view: InstanceView) -> str:
+    return f"{100 * view.inserted / view.total:.0f} %" if view.total else ""
+
+
+def _colour(view: InstanceView) -> str:
+    if view.state in {views.PARKED, views.GIVEN_UP} or view.state in FAILED:
+        return "red"
+    return "green" if view.state in DONE else "yellow" if view.reason else ""
+
+
+def remark(view: InstanceView, now_s: float) -> str:
+    """What a person should know of an instance beyond its figures, in one line."""
+    notes = []
+    if view.aside is not None:
+        notes.append(f"{view.aside:,} set aside since the ledger's birth" if view.aside else "to be compared with the Dataset API")
+    if view.parked_since_s is not None:
+        notes.append(f"parked {age_in_words(now_s - view.parked_since_s)} ago ({view.parked_kind})")
+    if view.reason:
+        tries = f"try {view.tries} " if view.tries else ""
+        again = f", again in {max(0.0, view.next_try_s - now_s):.0f} s" if view.next_try_s else ""
+        notes.append(f"{tries}failed: {view.reason}{again}" if tries else f"{view.reason}{again}")
+    if view.intent:
+        notes.append(f"{view.intent.delta:,} sent {age_in_words(view.intent.age_s)} ago, no answer yet")
+    if view.open_tasks:
+        notes.append(f"waits for {view.open_tasks}")
+    if view.over:
+        notes.append("more inserted than the total")
+    if view.unverified:
+        notes.append(f"unverified: {view.unverified:,} differ from what Kafka still holds")
+    return "; ".join(notes)
+
+
+def jobs_table(page: Page[JobView], now_s: float) -> RenderableType:
+    """One page of jobs."""
+    table = _table("job", "state", "", ">instances", "remark")
+    for job in page.items:
+        parked = f"parked {age_in_words(now_s - job.parked_since_s)} ago" if job.parked_since_s is not None else ""
+        notes = "; ".join(note for note in (parked, job.reason) if note)
+        colour = "red" if job.state in FAILED or job.state == views.PARKED else "green" if job.state == "completed" else ""
+        table.add_row(escape(job.id), Text(job.state, colour), "pending" if job.pending else "", str(len(job.instances)), escape(notes))
+    return Group(table, *_rest(page, "jobs"))
+
+
+def instance_view(view: InstanceView, now_s: float) -> RenderableType:
+    """All there is to say of one instance."""
+
+    def moment(seconds: float | None) -> str:
+        if seconds is None:
+            return ""
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC, {age_in_words(now_s - seconds)} ago"
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    total = "not known yet" if view.total is None else f"{view.total:,}"
+    for name, text in (
+        ("instance", view.id),
+        ("state", view.state),
+        ("job", view.job_id or "not known"),
+        ("inserted", f"{view.inserted:,} confirmed of {total} {f'({_percent(view)})' if view.total else ''}".rstrip()),
+        ("owed", f"{view.owed:,}"),
+        ("counted here", f"{view.counted:,}{f', by hand {view.by_hand:,}' if view.by_hand else ''}"),
+        ("remark", remark(view, now_s)),
+        ("first seen", moment(view.first_seen_s)),
+        ("last record", moment(view.last_record_s)),
+        ("ended", moment(view.ended_s)),
+    ):
+        if text:
+            table.add_row(name, escape(text))
+    return table

@@ -1,9 +1,5 @@
 """Answers in JSON, and the mistakes that a caller can make in a query."""
 
-import dataclasses
-from collections.abc import Mapping
-from typing import Any
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -43,10 +39,3 @@ def known_only(request: Request, *names: str) -> None:
     for name in request.query_params:
         if name not in names:
             raise BadInput(f"{name[:40]!r}: no such parameter, expected {', '.join(names) or 'none'}")
-
-
-def plain(view: Any) -> dict[str, Any]:  # noqa: ANN401 -- any of the views' dataclasses
-    """A view as JSON, its properties included."""
-    values: Mapping[str, Any] = dataclasses.asdict(view)
-    properties = {name: getattr(view, name) for name, member in vars(type(view)).items() if isinstance(member, property)}
-    return {**values, **properties}

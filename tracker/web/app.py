@@ -28,8 +28,8 @@ from tracker.errors import BadInput, LedgerUnavailable
 from tracker.findings import Finding
 from tracker.health import HTTP_STATUS, REDIS, ROUND_S, Board
 from tracker.overview import Overview
-from tracker.views import InstanceView, JobView, Page
-from tracker.web.answers import Json, failure, known_only, number_of, page_of, plain
+from tracker.views import as_json
+from tracker.web.answers import Json, failure, known_only, number_of, page_of
 from tracker.web.requests import RequestLog
 
 log = structlog.get_logger(__name__)
@@ -119,36 +119,36 @@ class Web:
     def figures(self, request: Request) -> Response:
         """Answer with the tracker in numbers."""
         known_only(request)
-        return Json(plain(self.overview.figures()))
+        return Json(as_json(self.overview.figures()))
 
     def instances(self, request: Request) -> Response:
         """Answer with one page of instances."""
         known_only(request, "state", "limit", "offset")
         limit, offset = page_of(request)
-        return Json(_page(self.overview.instances(request.query_params.get("state", "all"), limit=limit, offset=offset)))
+        return Json(as_json(self.overview.instances(request.query_params.get("state", "all"), limit=limit, offset=offset)))
 
     def instance(self, request: Request) -> Response:
         """Answer with one instance."""
         known_only(request)
         view = self.overview.instance(request.path_params["id"])
-        return Json(plain(view)) if view else failure(404, f"no such instance is known: {request.path_params['id']}")
+        return Json(as_json(view)) if view else failure(404, f"no such instance is known: {request.path_params['id']}")
 
     def jobs(self, request: Request) -> Response:
         """Answer with one page of jobs."""
         known_only(request, "state", "limit", "offset")
         limit, offset = page_of(request)
-        return Json(_page(self.overview.jobs(request.query_params.get("state", "all"), limit=limit, offset=offset)))
+        return Json(as_json(self.overview.jobs(request.query_params.get("state", "all"), limit=limit, offset=offset)))
 
     def job(self, request: Request) -> Response:
         """Answer with one job."""
         known_only(request)
         view = self.overview.job(request.path_params["id"])
-        return Json(plain(view)) if view else failure(404, f"no such job is known: {request.path_params['id']}")
+        return Json(as_json(view)) if view else failure(404, f"no such job is known: {request.path_params['id']}")
 
     def dead_letters(self, request: Request) -> Response:
         """Answer with the newest dead letters."""
         known_only(request, "limit")
-        return Json({"items": [plain(letter) for letter in self.overview.dead_letters(number_of(request, "limit", 100, 1, 1000))]})
+        return Json({"items": [as_json(letter) for letter in self.overview.dead_letters(number_of(request, "limit", 100, 1, 1000))]})
 
     async def front(self, _: Request) -> Response:
         """Answer with a page of links."""
@@ -157,11 +157,6 @@ class Web:
         status = escape(self.board.status)
         head = f"<!doctype html><html lang=en><title>Import tracker: {status}</title>"
         return HTMLResponse(f"{head}<h1>Import tracker</h1><p>{status}</p><ul>{links}</ul></html>")
-
-
-def _page(page: Page[InstanceView] | Page[JobView]) -> dict[str, object]:
-    items = [plain(view) for view in page.items]
-    return {"items": items, "count": len(items), "offset": page.offset, "limit": page.limit, "total_count": page.total}
 
 
 def _http_error(_: Request, error: Exception) -> Response:

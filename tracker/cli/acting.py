@@ -1,0 +1,171 @@
+"""
+Commands that act: `register`, `add`, `check`, `sync`, `recover`.
+
+All but `recover` send the very tasks that the bridge and Beat send, by name; a worker does the work.
+"""
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tracker.cli.opening import load_settings, naming_redis, open_overview
+from tracker.errors import BadInput, LedgerUnavailable, Transient
+
+if TYPE_CHECKING:
+    from tracker.overview import Overview
+    from tracker.settings import Settings
+
+POLL_S = 0.05
+"""How often it is looked whether a count is applied."""
+
+
+def read_duration(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    """Read a duration as in the settings (10s, 1m30s, 500ms) into seconds."""
+    from tracker.setting_values import duration
+
+    try:
+        return duration(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r}: expected {error}") from error
+
+
+@click.command(epilog="Example: tracker register 8a1c… --job 42")
+@click.argument("instance")
+@click.option("--job", metavar="JOB", help="The import job it belongs to; the Dataset API tells it otherwise.")
+def register(instance: str, job: str | None) -> None:
+    """Follow INSTANCE, as its input-file-available record would."""
+    settings = load_settings()
+    arguments = [checked_id(instance, "instance id"), checked_id(job, "job id") if job is not None else None]
+    open_overview(settings)
+    send(settings, "tracker.register_instance", arguments)
+    click.echo(f"{instance}: will be followed")
+
+
+@click.command(epilog="Examples: tracker add 8a1c… 500; tracker add 8a1c… 500 --key ticket-17 --timeout 30s")
+@click.argument("instance")
+@click.argument("count", type=int)
+@click.option("--key", metavar="KEY", help="Counts once, however often it is sent with this key (remembered for a week).")
+@click.option("--wait/--no-wait", default=True, help="Wait until the ledger has it (default), or only send it.")
+@click.option(
+    "--timeout", "timeout_s", callback=read_duration, metavar="DURATION", default="10s", show_default=True, help="How long to wait."
+)
+def add(instance: str, count: int, key: str | None, wait: bool, timeout_s: float) -> None:  # noqa: FBT001 -- options of the command line
+    """
+    Add COUNT inserted observations to INSTANCE by hand.
+
+    Beside what Kafka brings: for records that are known to be lost. Exit code 1 when it is not applied in time; to send
+    it again with the same key is then safe.
+    """
+    from tracker.events import MAX_COUNT
+
+    settings = load_settings()
+    checked_id(instance, "instance id")
+    if not 0 <= count <= MAX_COUNT:
+        raise BadInput(f"count {count}: expected a whole number from 0 to {MAX_COUNT}")
+    if key is not None and not (key and key.isprintable()):
+        raise BadInput(f"key {key!r}: expected printable characters")
+    key = key or uuid.uuid4().hex
+    overview = open_overview(settings)
+    if (known := overview.key_applied(key)) is not None:
+        if known != f"{instance} {count}":
+            raise BadInput(f"key {key!r}: has been used already, to add {known.rpartition(' ')[2]} to {known.rpartition(' ')[0]}")
+        click.echo(f"{instance}: these {count} were added before, nothing is added")
+        return
+    send(settings, "tracker.add_inserted_count", [instance, count, key])
+    if not wait:
+        click.echo(f"{instance}: {count} sent with key {key}")
+        return
+    if not applied_in_time(overview, key, timeout_s):
+        raise Transient(
+            f"{instance}: {count} sent with key {key}, not applied after {timeout_s:g} s. Does a worker serve tracker.control? "
+            f"It may still be applied; to send it again is safe with --key {key}"
+        )
+    click.echo(f"{instance}: {count} added")
+
+
+def applied_in_time(overview: "Overview", key: str, timeout_s: float) -> bool:
+    """Wait until the ledger shows the key. A Redis that is away for a moment is waited for."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            if overview.key_applied(key) is not None:
+                return True
+        except LedgerUnavailable:
+            if time.monotonic() > deadline:
+                raise
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+
+
+@click.command(epilog="Examples: tracker check; tracker check 8a1c… 77d0…")
+@click.argument("instances", nargs=-1, metavar="[INSTANCE]...")
+def check(instances: tuple[str, ...]) -> None:
+    """
+    See now what can be completed: what is due, or the named instances.
+
+    Named instances are looked at whether they wait for a later try or are parked.
+    """
+    settings = load_settings()
+    ids = [checked_id(instance, "instance id") for instance in instances]
+    open_overview(settings)
+    send(settings, "tracker.check_completion", [ids or None])
+    click.echo("the check is sent" if not ids else f"the check of {', '.join(ids)} is sent")
+
+
+@click.command()
+def sync() -> None:
+    """Read the full listing of submitted instances now."""
+    settings = load_settings()
+    open_overview(settings)
+    send(settings, "tracker.sync_active_instances", [])
+    click.echo("the listing is sent for")
+
+
+@click.command(epilog='Example: tracker recover --reason "restored Redis from a backup" --yes')
+@click.option("--reason", default="tracker recover", show_default=True, help="Why; kept with the birth.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def recover(reason: str, yes: bool) -> None:  # noqa: FBT001 -- a flag of the command line
+    """
+    Have the ledger born anew from Kafka and the two APIs.
+
+    The way out when the counts cannot be trusted. Everything is read again and compared with what the Dataset API has;
+    nothing is counted twice. Until that is done, nothing is pushed or completed.
+    """
+    settings = load_settings()
+    if not reason.strip() or not reason.isprintable():
+        raise BadInput(f"reason {reason!r}: expected printable characters")
+    overview = open_overview(settings)
+    view = overview.ledger_view()
+    if view.id is None:
+        raise Transient("there is no ledger: a bridge gives birth to it as soon as it is connected to Kafka")
+    if not yes:
+        alive = len(overview.heartbeats("bridge"))
+        bridges = f"{alive} alive" if alive else "NONE is alive, so everything stands still until one is"
+        click.echo(f"Ledger {view.id} is given up. A bridge reads all counts again from Kafka ({bridges}).")
+        click.confirm("Go on?", abort=True)
+    with naming_redis(settings):
+        void = overview.ledger.void(f"a person asked for it: {reason}")
+    click.echo(f"ledger {void} is void; the next one is born as soon as a bridge sees it: tracker status")
+
+
+def checked_id(value: str, name: str) -> str:
+    """An id that a task takes. Raises BadInput."""
+    from tracker.counting import check_id
+
+    return check_id(value, name)
+
+
+def send(settings: "Settings", task: str, arguments: list[Any]) -> None:
+    """Send a task by name. Raises Transient when the broker does not take it."""
+    from kombu.exceptions import OperationalError
+
+    from tracker.celery import app
+    from tracker.setting_values import mask_url
+
+    try:
+        app.send_task(task, args=arguments)
+    except OperationalError as error:
+        raise Transient(f"the broker at {mask_url(settings.broker_url)} does not take the task: {error}") from error
