@@ -20,7 +20,7 @@ GIVEN_UP = "given up"
 REGISTERED = "registered"
 
 STATES = (REGISTERED, "created", "submitted", WAITING_FOR_TASKS, SETTLING, PARKED, GIVEN_UP, *sorted(DONE), *sorted(FAILED))
-"""What an instance's `state` may say. Settling: read again after the ledger's birth, and not compared with the API yet."""
+"""What an instance's `state` may say. Settling: counts read again after the ledger's birth, not compared with the API yet."""
 
 JOB_PENDING, JOB_IN_PROGRESS = "pending", "in progress"
 JOB_STATES = (JOB_IN_PROGRESS, JOB_PENDING, PARKED, "submitted", "completed", *sorted(FAILED))
@@ -272,7 +272,7 @@ def _state(raw: Mapping[str, str]) -> str:
         return PARKED
     if raw.get("end"):
         return state if state in DONE | FAILED else GIVEN_UP
-    if "aside" in raw:
+    if int(raw.get("aside") or 0):
         return SETTLING
     total, inserted = int(raw.get("total") or 0), int(raw.get("ins") or 0)
     if raw.get("tasks") and total and inserted >= total and not int(raw.get("owed") or 0):

@@ -151,8 +151,8 @@ def _colour(view: InstanceView) -> str:
 def remark(view: InstanceView, now_s: float) -> str:
     """What a person should know of an instance beyond its figures, in one line."""
     notes = []
-    if view.aside is not None:
-        notes.append(f"{view.aside:,} set aside since the ledger's birth" if view.aside else "to be compared with the Dataset API")
+    if view.aside:
+        notes.append(f"{view.aside:,} counted before the ledger's birth, to be compared with the Dataset API")
     if view.parked_since_s is not None:
         notes.append(f"parked {age_in_words(now_s - view.parked_since_s)} ago ({view.parked_kind})")
     if view.reason:
