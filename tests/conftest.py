@@ -1,0 +1,99 @@
+"""
+What the tests that see the tracker from outside share.
+
+One broker, and one whole system of each generation of the APIs, started when a test first asks for them. Where a test breaks
+more than a test may leave behind, `build` makes it a system of its own.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.kafka import Kafka
+from sandbox.stack import Generation, Stack
+from tests.system import QUICK, System
+
+Build = Callable[..., System]
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """One broker for all systems that do not break theirs; their topics and groups are their own."""
+    with Kafka(tmp_path_factory.mktemp("kafka")) as kafka:
+        yield kafka
+
+
+@pytest.fixture(scope="session")
+def builder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Build:
+    """Makes systems whose logs pytest keeps; see `build` for one test's."""
+
+    def build(*, env: dict[str, str] | None = None, own_kafka: bool = False, **options: Any) -> System:
+        folder: Path = tmp_path_factory.mktemp("system")
+        kafka = None if own_kafka else request.getfixturevalue("kafka")
+        return System(Stack(folder=folder, kafka=kafka, env=QUICK | (env or {}), **options).up())
+
+    return build
+
+
+@pytest.fixture
+def build(builder: Build) -> Iterator[Build]:
+    """Makes systems of a test's own, by the options of `Stack`; they are looked through and ended after it."""
+    made: list[System] = []
+
+    def build(**options: Any) -> System:
+        made.append(builder(**options))
+        return made[-1]
+
+    yield build
+    for system in made:
+        end(system)
+
+
+def end(system: System) -> None:
+    """Look through the book for the last time, and end the system."""
+    try:
+        system.audit()
+    finally:
+        system.close()
+        system.stack.down()
+
+
+def shared(builder: Build, generation: Generation) -> Iterator[System]:
+    """A system that many tests use, one after the other."""
+    system = builder(generation=generation)
+    yield system
+    end(system)
+
+
+@pytest.fixture(scope="session")
+def shared_today(builder: Build) -> Iterator[System]:
+    yield from shared(builder, "today")
+
+
+@pytest.fixture(scope="session")
+def shared_2017(builder: Build) -> Iterator[System]:
+    yield from shared(builder, "2017")
+
+
+@pytest.fixture
+def today(shared_today: System) -> Iterator[System]:
+    """The shared system on today's APIs, whole again after the test."""
+    yield shared_today
+    shared_today.heal()
+
+
+@pytest.fixture
+def early(shared_2017: System) -> Iterator[System]:
+    """The shared system on the APIs of 2017, whole again after the test."""
+    yield shared_2017
+    shared_2017.heal()
+
+
+@pytest.fixture(params=["today", "2017"])
+def system(request: pytest.FixtureRequest) -> System:
+    """Each of the two in turn."""
+    found = request.getfixturevalue("today" if request.param == "today" else "early")
+    assert isinstance(found, System)
+    return found
