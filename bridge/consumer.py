@@ -199,9 +199,10 @@ class GroupConsumer:
 
     @staticmethod
     def _after(consumer: Any, partition: Any, records: Sequence[Record]) -> int:  # noqa: ANN401
-        position = consumer.position(partition, timeout_ms=1000)
-        last = records[-1].offset + 1
-        return last if position is None else max(position, last)
+        after = records[-1].offset + 1
+        with suppress(kafka_errors.KafkaError):  # these records have left the client and will not come again
+            after = max(after, consumer.position(partition, timeout_ms=1000) or 0)
+        return after
 
     def changes(self) -> Changes:
         """What has happened since this was last asked."""

@@ -335,7 +335,10 @@ class Bridge:
         """Publish a polled stretch, unless the partition has no place: then it is read again from there."""
         partition, records = stretch.partition, stretch.records
         place = self._places.get(partition)
-        if place is None or not self._trusted:
+        if place is None:
+            return
+        if not self._trusted:  # doubted since the poll, whose records must not become a hole
+            self._displace([partition])
             return
         if records and records[0].offset < place.start:
             log.info("position_went_back", partition=str(partition), expected=place.start, found=records[0].offset)

@@ -76,6 +76,7 @@ class Verifier:
         self._ledger = ledger
         self._cluster = cluster
         self._policy = policy
+        self._closed: tuple[str, str] | None = None
 
     def look(self, seen: Stamp | None) -> str | None:
         """
@@ -86,7 +87,8 @@ class Verifier:
         evidence = self.gather(seen)
         reason = judge(evidence)
         if reason is not None:
-            self._give_birth(evidence, reason)
+            closed, why = self._closed or (None, "")
+            self._give_birth(evidence, why if closed == evidence.state.id and closed else reason)
             return None
         ledger = evidence.state.id
         if ledger is None or not self._ledger.verify(ledger):
@@ -138,6 +140,7 @@ class Verifier:
         if not born.startswith(f"{birth.number}-"):
             log.info("ledger_birth_forestalled", ledger=born)
         elif closing:
+            self._closed = (born, reason)
             log.warning("ledger_closed", before=birth.expected, ledger=born, reason=reason)
         else:
             self._announce(born, birth)

@@ -87,7 +87,7 @@ class FakeKafka:
         self.logs: dict[Partition, Log] = {}
         self.ids: dict[str, str] = {}
         self.commits: dict[Partition, tuple[int, str]] = {}
-        self.members: list["FakeConsumer"] = []
+        self.members: list[FakeConsumer] = []
         self.down = False
         self._made = 0
 
@@ -271,6 +271,7 @@ class FakeLedger:
     births: list[str] = field(default_factory=list)
     beats: dict[str, dict[str, Any]] = field(default_factory=dict)
     random: int = 0
+    void: str = ""
 
     def _check(self, *, verified: bool = True) -> None:
         if self.down:
@@ -286,7 +287,7 @@ class FakeLedger:
             if partition.topic in wanted:
                 part = self.parts[partition, epoch]
                 partitions[partition] = PartitionState(partition, epoch, part.next, part.checksum, part.horizon)
-        return LedgerState(self.id, self.number, self.version, self.verified, partitions)
+        return LedgerState(self.id, self.number, self.version, self.verified, partitions, self.void)
 
     def birth(self, expected: str | None, number: int, starts: Sequence[PartitionStart], *, settle_s: float, reason: str) -> str:
         self._check(verified=False)
@@ -297,7 +298,7 @@ class FakeLedger:
         self.id, self.number, self.version, self.verified = f"{number}-r{self.random}", number, 1, True
         self.born, self.settle_s = self.clock(), settle_s
         self.epochs, self.parts = {}, {}
-        self.owed, self.aside, self.settled = {}, {}, set()
+        self.owed, self.aside, self.settled, self.void = {}, {}, set(), ""
         for start in starts:
             self._start(start)
         self.births.append(reason)
@@ -310,7 +311,7 @@ class FakeLedger:
 
     def verify(self, ledger: str) -> bool:
         self._check(verified=False)
-        if ledger != self.id:
+        if ledger != self.id or self.void:
             return False
         self.verified = True
         return True
@@ -464,10 +465,11 @@ class World:
                 self.apply_all()
 
     def settle(self, bridge: Bridge) -> None:
-        """Run until everything must be counted, the wait after a birth included."""
-        self.run(bridge, 30)
-        self.clock.wait(WAIT_S)
-        self.run(bridge, 30)
+        """Run until everything must be counted: the longest back-off, what follows, the wait after a birth."""
+        for seconds in (6.0, WAIT_S, 6.0):
+            until = self.clock.now + seconds
+            while self.clock.now < until:
+                self.run(bridge, 1)
         self.ledger.push()
 
     def next(self, partition: int = 0, topic: str = COUNTS) -> int:

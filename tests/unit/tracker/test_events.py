@@ -49,7 +49,7 @@ def test_registrations_travel_in_columns() -> None:
 
 
 def test_offsets_are_written_only_where_there_are_holes() -> None:
-    holes = [(9, ObservationsInserted("a", 1)), (12, ObservationsInserted("a", 2))]
+    holes: list[tuple[int, Event]] = [(9, ObservationsInserted("a", 1)), (12, ObservationsInserted("a", 2))]
     assert pack("counts", 9, holes) == ('{"i":["a"],"x":[0,0],"n":[1,2],"o":[0,3]}', 2)
     assert pack("counts", 8, holes[:1]) == ('{"i":["a"],"x":[0],"n":[1],"o":[1]}', 1)
 
@@ -59,11 +59,11 @@ def test_a_stretch_without_records_has_empty_columns() -> None:
 
 
 def test_what_could_not_be_decoded_travels_with_its_bytes() -> None:
-    events = [(0, Undecodable("because", b"\xff\x00")), (1, ObservationsInserted("a", 1))]
+    events: list[tuple[int, Event]] = [(0, Undecodable("because", b"\xff\x00")), (1, ObservationsInserted("a", 1))]
     assert pack("counts", 0, events) == ('{"i":["a"],"x":[0],"n":[1],"o":[1],"d":[[0,"because","/wA="]]}', 2)
 
 
-some_events = st.one_of(
+some_events: st.SearchStrategy[Event] = st.one_of(
     st.builds(ObservationsInserted, st.text(max_size=3), st.integers(0, MAX_COUNT)),
     st.builds(Undecodable, st.text(max_size=5), st.binary(max_size=5)),
 )
