@@ -19,7 +19,7 @@ from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, Of
 from kafka import errors as kafka_errors
 from kafka.net.compat import KafkaNetClient
 
-from bridge.polled import Changes, Stretch
+from bridge.neighbours import Changes, Stretch
 from tracker.errors import Permanent, Transient
 from tracker.events import Partition, Record, checksum
 

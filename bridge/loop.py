@@ -9,14 +9,14 @@ It loses its place, and with it its window, when it is assigned anew, when its f
 before, when Kafka no longer holds its position, when publishing failed, and when ledger or epoch are others.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
 
 from bridge.decoding import decoder
-from bridge.polled import Changes, Stretch
+from bridge.neighbours import Changes, Cluster, Consumer, Ledger, Publisher, Stretch
 from bridge.starting import Stamp, format_metadata
 from bridge.troubles import Troubles
 from bridge.window import Window
@@ -51,70 +51,6 @@ BEAT_TTL_S = 10.0
 
 MAX_PAYLOAD = 4 << 20
 """The largest payload of one batch, in characters; only dead letters, which carry their raw bytes, come near it."""
-
-
-class Consumer(Protocol):
-    """A member of a consumer group, see `bridge.consumer.GroupConsumer`."""
-
-    topics: frozenset[str]
-    commit_error: str | None
-
-    def poll(self, timeout_s: float) -> list[Stretch]:
-        """Wait for records of the partitions that flow."""
-
-    def changes(self) -> Changes:
-        """Tell what has happened to the assignment since last asked."""
-
-    def seek(self, partition: Partition, offset: int) -> None:
-        """Poll from there next."""
-
-    def position(self, partition: Partition) -> int | None:
-        """Tell what is polled next."""
-
-    def flow(self, partitions: Collection[Partition]) -> None:
-        """Let these be polled and hold the others."""
-
-    def commit(self, commits: Mapping[Partition, tuple[int, str]]) -> None:
-        """Send commits."""
-
-    def commit_now(self, commits: Mapping[Partition, tuple[int, str]], timeout_s: float) -> None:
-        """Commit and wait for the answer."""
-
-    def close(self, timeout_s: float) -> None:
-        """Leave the group."""
-
-
-class Cluster(Protocol):
-    """What is asked of Kafka beside the group; raises Transient."""
-
-    def topics(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
-        """Tell id and number of partitions of the topics that exist."""
-
-    def ends(self, partitions: Collection[Partition], timeout_s: float) -> dict[Partition, int]:
-        """Tell the ends of the partitions."""
-
-
-class Ledger(Protocol):
-    """What is asked of the ledger here; raises LedgerUnavailable."""
-
-    def positions(self, partitions: Iterable[Partition]) -> Positions:
-        """Tell what is applied."""
-
-    def beat(self, kind: str, name: str, info: dict[str, Any], ttl_s: float) -> None:
-        """Say that this process is alive."""
-
-    def heartbeats(self, kind: str) -> dict[str, dict[str, Any]]:
-        """Tell the living processes of a kind."""
-
-
-class Publisher(Protocol):
-    """Sends batches as tasks; raises LedgerUnavailable."""
-
-    def publish(self, batch: Batch) -> None:
-        """Send one batch."""
-
-    def queue_length(self) -> int:
-        """Tell how many tasks wait to be applied."""
 
 
 class Verifier(Protocol):

@@ -4,53 +4,17 @@ Gathers the evidence on which `starting` decides, and carries out what it decide
 One call is one look. It may be cut short anywhere: whatever was done by then is found by the next look.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 
+from bridge.neighbours import Cluster, Ledger
 from bridge.starting import Birth, Bounds, Commit, Evidence, Stamp, judge, plan_birth, plan_starts, seal
 from tracker.errors import Transient
 from tracker.events import Partition
-from tracker.ledger_state import LedgerState, PartitionStart
 
 log = structlog.get_logger(__name__)
-
-
-class Cluster(Protocol):
-    """What is asked of Kafka; all of it raises Transient."""
-
-    def topics(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
-        """Tell id and number of partitions of the topics that exist."""
-
-    def commits(self, group: str, partitions: Collection[Partition]) -> dict[Partition, tuple[int, str]]:
-        """Tell the group's commits, offset and metadata."""
-
-    def bounds(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, int]]:
-        """Tell oldest offset and end."""
-
-    def checksums(self, offsets: Mapping[Partition, int]) -> dict[Partition, str]:
-        """Tell the checksums of the records at these offsets."""
-
-
-class Ledger(Protocol):
-    """What is asked of the ledger; all of it raises LedgerUnavailable, which is Transient."""
-
-    def state(self, topics: Iterable[str]) -> LedgerState:
-        """Tell how it stands."""
-
-    def birth(self, expected: str | None, number: int, starts: Sequence[PartitionStart], *, settle_s: float, reason: str) -> str:
-        """Begin a new one, if `expected` is still in force; tell the id in force."""
-
-    def verify(self, ledger: str) -> bool:
-        """Declare it right for the server's present run; False when another is in force."""
-
-    def start_partition(self, ledger: str, start: PartitionStart) -> int:
-        """Begin a partition, or a new epoch of one."""
-
-    def record_loss(self, ledger: str, partition: Partition, epoch: str, start: int, end: int, reason: str) -> int:
-        """Note a gap."""
 
 
 @dataclass(frozen=True, slots=True)

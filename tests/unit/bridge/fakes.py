@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from bridge.loop import Bridge
-from bridge.polled import Changes, Stretch
+from bridge.neighbours import Changes, Stretch
 from bridge.verifying import Policy, Verifier
 from bridge.window import Window
 from tracker.errors import LedgerUnavailable, LostTurn, Transient
