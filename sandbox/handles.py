@@ -152,6 +152,10 @@ class DatasetApiHandle(StandInHandle):
         """As the import reporter (`failed`) or an editor (states past `completed`)."""
         self._ask("PUT", self._path(instance_id), {"state": state})
 
+    def finish_task(self, instance_id: str, kind: str, dimension: str) -> None:
+        """As the tracker of hierarchies and search indexes: one of `kind` (see `sandbox.instances`) is built. Today's API only."""
+        self._ask("PUT", f"{self._path(instance_id)}/import_tasks", {kind: [{"dimension_name": dimension, "state": "completed"}]})
+
     def get(self, instance_id: str) -> dict[str, Any]:
         """The instance as the API shows it."""
         instance: dict[str, Any] = self._ask("GET", self._path(instance_id))
