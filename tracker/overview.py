@@ -180,7 +180,7 @@ class Overview:
     def _told_by_info(self) -> dict[str, str]:
         told = {}
         try:
-            info = cast("dict[str, Any]", self.ledger.client.info())
+            info = self.ledger.client.info()
         except redis.exceptions.ResponseError:
             return {}
         if "aof_enabled" in info:

@@ -180,10 +180,17 @@ def is_of_host(name: str, info: Mapping[str, Any], host: str) -> bool:
 
 def ask_livez(settings: "Settings") -> None:
     """Ask the web process at BIND_ADDR whether it lives. Raises Transient when it does not answer 200."""
-    host, port = settings.bind
-    url = f"http://{f'[{host}]' if ':' in host else host or '127.0.0.1'}:{port}/livez"
+    url = livez_url(settings)
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy of the environment is not for this host
     try:
-        with urllib.request.urlopen(url, timeout=LIVEZ_TIMEOUT_S) as answer:
+        with direct.open(url, timeout=LIVEZ_TIMEOUT_S) as answer:
             answer.read()
     except OSError as error:
         raise Transient(f"web at {url} does not answer: {getattr(error, 'reason', error)}") from error
+
+
+def livez_url(settings: "Settings") -> str:
+    """Where this host's own web process answers: one that listens everywhere is asked at the loopback address."""
+    host, port = settings.bind
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 -- compared with, not bound to
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/livez"

@@ -47,6 +47,10 @@ def up(workers: int, bridges: int) -> None:
     from tracker.supervisor import Supervisor
 
     settings = load_settings()
+    if settings.kafka_group_instance_id and bridges > 1:
+        raise BadInput(
+            f"KAFKA_GROUP_INSTANCE_ID={settings.kafka_group_instance_id!r}: expected none, since {bridges} bridges cannot share it"
+        )
     configure_logs(settings)
     need_web()
     from tracker.web.server import listen
@@ -56,8 +60,8 @@ def up(workers: int, bridges: int) -> None:
     import structlog
 
     log = structlog.get_logger(__name__)
-    readable = settings.human_log or sys.stdout.isatty()
-    supervisor = Supervisor(prefix=readable, report=lambda line: log.warning("child_ended", reason=line))
+    # Without names in front, each line stays the one JSON object that programs read.
+    supervisor = Supervisor(prefix=settings.human_log, report=lambda line: log.warning("child_ended", reason=line))
     supervisor.add(*children(settings, os.environ, workers=workers, bridges=bridges))
     log.info("starting", workers=workers, bridges=bridges, bind_addr=settings.bind_addr)
     code = run_until_signalled(supervisor, bridges, settings.graceful_shutdown_timeout_s)

@@ -1,0 +1,159 @@
+"""What the commands that act send, and how they end."""
+
+import importlib
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from kombu.exceptions import OperationalError
+
+from tests.unit.tracker.cli.runs import PREFIX, one_line, run
+from tracker.events import MAX_COUNT
+from tracker.ledger import Ledger
+
+
+@pytest.mark.usefixtures("ledger")
+@pytest.mark.parametrize(
+    "arguments, task",
+    [
+        (("register", "i-1"), ("tracker.register_instance", ["i-1", None])),
+        (("register", "i-1", "--job", "j-1"), ("tracker.register_instance", ["i-1", "j-1"])),
+        (("check",), ("tracker.check_completion", [None])),
+        (("check", "i-1", "i-2"), ("tracker.check_completion", [["i-1", "i-2"]])),
+        (("sync",), ("tracker.sync_active_instances", [])),
+        (("add", "i-1", "5", "--key", "k-1", "--no-wait"), ("tracker.add_inserted_count", ["i-1", 5, "k-1"])),
+    ],
+)
+def test_a_command_sends_the_task_that_others_send(sent: list[tuple[str, list[Any]]], arguments: tuple[str, ...], task: object) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, sent) == (0, [task])
+
+
+def test_every_task_that_is_sent_exists() -> None:
+    """Tasks are sent by name, so a misspelt one would vanish."""
+    importlib.import_module("tracker.tasks")
+    from tracker.celery import app  # noqa: PLC0415 -- reads the environment when it is imported, which is bare by now
+
+    names = {"register_instance", "check_completion", "sync_active_instances", "add_inserted_count"}
+    assert {f"tracker.{name}" for name in names} <= set(app.tasks)
+
+
+@pytest.mark.usefixtures("ledger")
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (("register", ""), "instance id '': expected 1 to 512 printable characters"),
+        (("register", "i-1", "--job", ".."), "job id '..': expected"),
+        (("add", "..", "5"), "instance id '..': expected"),
+        (("add", "i-1", str(MAX_COUNT + 1)), f"count {MAX_COUNT + 1}: expected a whole number from 0 to {MAX_COUNT}"),
+        (("add", "i-1", "--", "-5"), "count -5: expected"),
+        (("add", "i-1", "5", "--key", ""), "key '': expected printable characters"),
+        (("check", "i-1", "."), "instance id '.': expected"),
+        (("recover", "--yes", "--reason", " "), "reason ' ': expected printable characters"),
+    ],
+)
+def test_a_wrong_argument_is_a_line_and_nothing_is_sent(sent: list[object], arguments: tuple[str, ...], words: str) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, sent) == (2, [])
+    assert one_line(result).startswith(words)
+
+
+@pytest.mark.usefixtures("ledger")
+@pytest.mark.parametrize(
+    "arguments", [("add", "i-1", "x"), ("add", "i-1", "5", "--timeout", "5"), ("add", "i-1"), ("status", "--limit", "0")]
+)
+def test_a_malformed_argument_is_explained(arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "Error: " in result.stderr
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_broker_that_does_not_take_the_task_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tracker.celery import app  # noqa: PLC0415 -- reads the environment when it is imported, which is bare by now
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(app, "send_task", refuse)
+    result = run("sync")
+    assert result.exit_code == 1
+    assert one_line(result) == "the broker at redis://localhost:6379/0 does not take the task: connection refused"
+
+
+# -- adding by hand --
+
+
+def works_after(ledger: Ledger, delay_s: float) -> Callable[..., None]:
+    """Stands in for sending: a worker that applies the count a little later."""
+
+    def send(name: str, args: list[Any]) -> None:
+        assert name == "tracker.add_inserted_count"
+        threading.Timer(delay_s, ledger.add_by_hand, args).start()
+
+    return send
+
+
+def test_add_waits_until_the_ledger_has_the_count(monkeypatch: pytest.MonkeyPatch, ledger: Ledger) -> None:
+    from tracker.celery import app  # noqa: PLC0415 -- reads the environment when it is imported, which is bare by now
+
+    monkeypatch.setattr(app, "send_task", works_after(ledger, 0.1))
+    result = run("add", "i-1", "500")
+    assert (result.exit_code, result.stdout) == (0, "i-1: 500 added\n")
+    assert json.loads(run("show", "i-1", "--json").stdout)["owed"] == 500
+
+
+@pytest.mark.usefixtures("ledger")
+def test_add_that_is_not_applied_in_time_fails_and_says_how_to_repeat_it(sent: list[tuple[str, list[Any]]]) -> None:
+    result = run("add", "i-1", "500", "--timeout", "0s")
+    assert result.exit_code == 1
+    (_, (_, _, key)) = sent[0]
+    assert f"--key {key}" in one_line(result)
+
+
+def test_add_with_a_key_that_was_applied_adds_nothing(ledger: Ledger, sent: list[object]) -> None:
+    ledger.add_by_hand("i-1", 500, "k-1")
+    result = run("add", "i-1", "500", "--key", "k-1")
+    assert (result.exit_code, sent) == (0, [])
+    assert "nothing is added" in result.stdout
+
+
+def test_a_key_that_was_used_for_something_else_is_a_mistake(ledger: Ledger, sent: list[object]) -> None:
+    ledger.add_by_hand("i 1", 500, "k-1")
+    result = run("add", "i-2", "500", "--key", "k-1")
+    assert (result.exit_code, sent) == (2, [])
+    assert one_line(result) == "key 'k-1': has been used already, to add 500 to i 1"
+
+
+# -- recovering --
+
+
+def test_recover_makes_the_ledger_void(ledger: Ledger) -> None:
+    result = run("recover", "--yes", "--reason", "restored a backup")
+    assert result.exit_code == 0
+    assert ledger.state(()).void == "a person asked for it: restored a backup"
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", ""])
+def test_recover_asks_first_and_does_nothing_without_a_yes(ledger: Ledger, answer: str) -> None:
+    result = run("recover", answer=answer)
+    assert result.exit_code == 1
+    assert "NONE is alive" in result.stdout
+    assert ledger.state(()).void == ""
+
+
+def test_recover_goes_on_after_a_yes(ledger: Ledger) -> None:
+    ledger.beat("bridge", "b", {}, 60)
+    result = run("recover", answer="y\n")
+    assert result.exit_code == 0
+    assert "(1 alive)" in result.stdout
+    assert ledger.state(()).void
+
+
+def test_recover_without_a_ledger_says_that_there_is_none(ledger: Ledger) -> None:
+    ledger.client.delete(f"{PREFIX}ledger")
+    result = run("recover", "--yes")
+    assert result.exit_code == 1
+    assert one_line(result).startswith("there is no ledger")

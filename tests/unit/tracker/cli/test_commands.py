@@ -1,0 +1,74 @@
+"""What all commands have in common."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.unit.tracker.cli.runs import one_line, run
+from tracker.cli import COMMANDS
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str) -> None:
+    result = run(name, "--help")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Usage: tracker {name}")
+
+
+def test_the_help_lists_every_command() -> None:
+    result = run("--help")
+    assert all(f"  {name} " in result.stdout for name in COMMANDS)
+
+
+def test_the_help_imports_nothing_heavy() -> None:
+    """`tracker --help` and completion are typed by people: they must not wait for Celery or HTTP clients."""
+    script = (
+        "import sys; from tracker.cli import commands; commands(['--help'], standalone_mode=False); "
+        "print(sorted({'celery', 'httpx', 'starlette', 'redis', 'rich', 'pydantic'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_version_is_shown() -> None:
+    assert run("--version").stdout.startswith("import-tracker ")
+
+
+def test_an_unknown_command_is_a_mistake() -> None:
+    result = run("stats")
+    assert result.exit_code == 2
+    assert "No such command 'stats'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("status",), ("show", "i"), ("settings",), ("add", "i", "1"), ("sync",), ("health",), ("web",), ("up",), ("recover", "--yes")],
+)
+def test_a_wrong_setting_is_a_line_and_exit_code_2(monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
+    monkeypatch.setenv("SYNC_INTERVAL", "30")
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert one_line(result).startswith("SYNC_INTERVAL='30': expected a duration")
+
+
+@pytest.mark.usefixtures("no_redis")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",),
+        ("status", "--json"),
+        ("show", "i-1"),
+        ("add", "i-1", "5"),
+        ("register", "i-1"),
+        ("check",),
+        ("sync",),
+        ("recover", "--yes"),
+        ("health", "--self", "worker"),
+    ],
+)
+def test_without_redis_every_command_names_it_and_ends_with_1(monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://:hush-hush@redis.example:6380/1")
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert one_line(result).startswith("Redis at redis://:***@redis.example:6380/1 does not answer")
