@@ -78,8 +78,16 @@ def add(instance: str, count: int, key: str | None, wait: bool, timeout_s: float
         click.echo(f"{instance}: {count} sent with key {key}")
         return
     if not applied_in_time(overview, key, timeout_s):
+        view = overview.ledger_view()
+        why = (
+            "Does a worker serve tracker.control?"
+            if view.verified
+            else "No bridge has verified the ledger yet."
+            if view.id
+            else "There is no ledger yet."
+        )
         raise Transient(
-            f"{instance}: {count} sent with key {key}, not applied after {timeout_s:g} s. Does a worker serve tracker.control? "
+            f"{instance}: {count} sent with key {key}, not applied after {timeout_s:g} s. {why} "
             f"It may still be applied; to send it again is safe with --key {key}"
         )
     click.echo(f"{instance}: {count} added")

@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -49,8 +50,8 @@ def status(everything: bool, limit: int, watch: bool, as_json: bool) -> None:  #
     from rich.live import Live
     from rich.text import Text
 
-    with Live(console=tables.console(), auto_refresh=False, screen=sys.stdout.isatty()) as live:
-        while True:
+    with suppress(KeyboardInterrupt), Live(console=tables.console(), auto_refresh=False, screen=sys.stdout.isatty()) as live:
+        while True:  # Ctrl-C is how it ends
             try:
                 live.update(status_table(overview, settings, everything=everything, limit=limit), refresh=True)
             except LedgerUnavailable as error:

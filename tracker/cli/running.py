@@ -89,7 +89,7 @@ def run_until_signalled(supervisor: "Supervisor", bridges: int, timeout_s: float
         signal.signal(number, stop)
     supervisor.start()
     while not signals and not supervisor.failures():
-        time.sleep(POLL_S)
+        pause(POLL_S)
     deadline = time.monotonic() + timeout_s + STOP_MARGIN_S
     names = [_numbered("bridge", number) for number in range(1, bridges + 1)]
     with ThreadPoolExecutor(len(names)) as pool:
@@ -117,6 +117,9 @@ def children(settings: "Settings", environ: Mapping[str, str], *, workers: int, 
     found.append(Child("web", [sys.executable, "-m", "tracker.cli", "web"], environ))
     return found
 
+
+pause = time.sleep
+"""How it is waited, for tests to do something meanwhile."""
 
 CELERY_EXITS = frozenset({0, 1})
 """How a worker ends that was told to stop: 1 when it has handed back what it had begun."""
