@@ -283,9 +283,11 @@ class Stack:
         publishers.publish_file(self._producer(), self.file_topic, instance_id, job_id, url)
         self.flush()
 
-    def publish(self, topic: str, value: bytes | None, *, partition: int | None = None, flush: bool = True) -> None:
-        """Publish any bytes, to a partition if one is named."""
-        self._producer().send(topic, value, partition=partition)
+    def publish(
+        self, topic: str, value: bytes | None, *, key: bytes | None = None, partition: int | None = None, flush: bool = True
+    ) -> None:
+        """Publish any bytes, to a partition if one is named. The client takes no record with neither value nor key."""
+        self._producer().send(topic, value, key=key, partition=partition)
         if flush:
             self.flush()
 

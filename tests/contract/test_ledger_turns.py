@@ -114,6 +114,19 @@ def test_an_unknown_instance_is_parked_at_the_second_no_and_goes_on_at_the_next_
     assert (turn.parked, ledger.due(1, 1, 0).parked) == (None, ())
 
 
+def test_an_unknown_instance_goes_on_at_once_when_the_listing_has_it(ledger: Ledger) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    turn = take_settled(ledger, "i-1")
+    ledger.unknown(turn)
+    ledger.unknown(turn)
+    ledger.release(turn, delay_s=60, reason="unknown")
+    assert ledger.due(10, 10, 0).push == ()
+    ledger.follow("submitted", [Instance("i-1", "submitted", "j-1", 10, 0)])
+    due = ledger.due(10, 10, 0)
+    assert (due.push, due.parked) == (("i-1",), ())
+    assert ledger.take("i-1").parked is None
+
+
 def test_a_parked_instance_gathers_waits_for_a_person_and_is_given_up_as_a_dead_letter(ledger: Ledger) -> None:
     ledger.apply(counts(ledger, 0, ("i-1", 5)))
     turn = ledger.open_intent(take_settled(ledger, "i-1"), 0, "t0")

@@ -8,7 +8,17 @@ local new = 0
 for n = 2, #ARGV, 5 do
   local id, job, total, inserted, tasks = ARGV[n], ARGV[n + 1], ARGV[n + 2], tonumber(ARGV[n + 3]) or 0, ARGV[n + 4]
   local k = touch(id)
-  local v = redis.call('HMGET', k, 'aside', 'owed', 'dl', 'end', 'et', 'ins')
+  local v = redis.call('HMGET', k, 'aside', 'owed', 'dl', 'end', 'et', 'ins', 'unk')
+  if v[7] then
+    -- The API knows it by now, whatever it said when it was asked: what waits for that need not wait any longer.
+    redis.call('HDEL', k, 'unk', 'nb')
+    if redis.call('HGET', k, 'pk') == 'unknown' then
+      redis.call('HDEL', k, 'pk', 'pkd')
+      redis.call('ZREM', P .. 'parked', id)
+    end
+    redis.call('ZADD', P .. 'owing', 'XX', NOW, id)
+    redis.call('ZADD', P .. 'watched', 'XX', NOW, id)
+  end
   if v[4] then
     -- Ended by our knowledge, submitted by the listing's, which may be older: a GET decides.
     redis.call('ZADD', P .. 'watched', 'NX', NOW, id)
