@@ -8,7 +8,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --strip
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint format up debug flower lock clean
+.PHONY: help install demo test simulate lint format up debug flower lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
@@ -28,6 +28,9 @@ demo: install ## Run everything here and import two instances (KEEP=1: stay up t
 
 test: install ## Run all tests (ARGS="-k name": some of them)
 	$(BIN)/python -m pytest $(ARGS)
+
+simulate: install ## Run schedules of everything going wrong, on virtual time (SEEDS=1000, FIRST=0)
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)
 
 lint: install ## Check style, types and layers
 	$(BIN)/ruff check .
