@@ -108,7 +108,7 @@ class StandInHandle:
 
     def _checked(self, response: httpx.Response) -> Any:  # noqa: ANN401 - as `_ask`
         if response.is_error:
-            said = f"{response.request.method} {response.request.url}: {response.status_code} {response.text.strip()}"
+            said = f"{response.request.method} {response.request.url}: {response.status_code} {response.text.strip()[:500]}"
             raise httpx.HTTPStatusError(said, request=response.request, response=response)
         return response.json() if response.content else None
 
