@@ -35,6 +35,9 @@ How long the broker may hold back a fetch that finds nothing. A partition that i
 since one fetch at a time is under way to a broker.
 """
 
+JOIN_POLL_S = 0.3
+"""The least a poll waits while the group is being joined: an answer that comes between two polls is asked for again."""
+
 _METADATA_AGE_MS = 5_000
 """How soon a new topic or partition is noticed. Kafka's default of 5 minutes would leave its records lying that long."""
 
@@ -106,6 +109,24 @@ def _reader(servers: Sequence[str], **config: Any) -> Any:  # noqa: ANN401
     return reader
 
 
+def _mend(consumer: Any) -> bool:  # noqa: ANN401
+    """
+    Undo two faults of kafka-python (seen in 3.0.12) before each poll; tests/contract/test_consumer.py shows both.
+
+    Returns whether the member is joining its group at present.
+
+    A poll that ends while a rejoin for changed metadata is under way makes the client forget that it is rejoining: the
+    answer is never taken, heartbeats stay off, and the member waits for ever without partitions. And records set by for
+    a paused partition never come back, nor is anything else of it fetched, once another partition was read meanwhile.
+    """
+    coordinator, fetcher = consumer._coordinator, consumer._fetcher  # noqa: SLF001 - there is no public way
+    if coordinator.rejoining and not coordinator.rejoin_needed:
+        coordinator.request_rejoin()
+    if fetcher._next_partition_records is not None and not fetcher._next_partition_records:  # noqa: SLF001
+        fetcher._next_partition_records = None  # noqa: SLF001 - used up; only where there is none are others taken out again
+    return bool(coordinator.rejoining)
+
+
 def _ours(partition: Any) -> Partition:  # noqa: ANN401
     return Partition(partition.topic, partition.partition)
 
@@ -171,8 +192,15 @@ class GroupConsumer:
         if self._consumer is None:
             with _reaching("connecting"):
                 consumer = _reader(self._servers, **self._config)
-            self._listener = _Listener(consumer)
-            consumer.subscribe(list(self.topics), listener=self._listener)
+                self._listener = _Listener(consumer)
+                consumer.subscribe(list(self.topics), listener=self._listener)
+                # Joining before the client knows the topics' partitions assigns none, and when the knowledge arrives while
+                # the join is under way it goes unnoticed (KAFKA-3949): so it is fetched first.
+                try:
+                    consumer.topics()
+                except BaseException:
+                    consumer.close(autocommit=False, timeout_ms=0)
+                    raise
             self._consumer = consumer
         return self._consumer
 
@@ -185,7 +213,8 @@ class GroupConsumer:
         consumer = self._joined()
         try:
             with _reaching("polling"):
-                polled = consumer.poll(timeout_ms=int(timeout_s * 1000))
+                joining = _mend(consumer)
+                polled = consumer.poll(timeout_ms=int(max(timeout_s, JOIN_POLL_S if joining else 0.0) * 1000))
                 return [Stretch(_ours(p), records, self._after(consumer, p, records)) for p, records in polled.items()]
         except Transient as error:
             cause = error.__cause__
@@ -346,6 +375,7 @@ class Cluster:
 
     @staticmethod
     def _first_records(probe: Any) -> Mapping[Any, Sequence[Record]]:  # noqa: ANN401
+        _mend(probe)
         try:
             return cast("Mapping[Any, Sequence[Record]]", probe.poll(timeout_ms=100, max_records=1))
         except kafka_errors.OffsetOutOfRangeError as error:  # deleted or truncated: there is no such record
