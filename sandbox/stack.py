@@ -14,6 +14,7 @@ It speaks to the tracker only as its neighbours do, over Kafka, HTTP and the env
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 import httpx
+import psutil
 from kafka import KafkaProducer
 
 from sandbox import publishers
@@ -235,6 +237,11 @@ class Stack:
     def crash(self, name: str) -> None:
         """SIGKILL one of the tracker's processes; its supervisor sees to the rest, and starts it again."""
         self._tracker.kill(name)
+
+    def crash_child(self, name: str) -> None:
+        """SIGKILL one of the processes that a worker has started: those that run its tasks. The worker itself starts another."""
+        children = psutil.Process(self.pid(name)).children()
+        random.choice(children).kill()
 
     def pause(self, name: str) -> None:
         """SIGSTOP it and all that it has started, as a suspended machine would."""

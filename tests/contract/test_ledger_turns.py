@@ -1,5 +1,7 @@
 """The ledger's suite, over the in-memory fake and over real servers: turns, jobs, the listing and signs of life."""
 
+import time
+
 import pytest
 import redis
 
@@ -194,6 +196,15 @@ def test_a_job_asked_for_again_while_it_is_looked_at_stays_pending(ledger: Ledge
     assert ledger.due(10, 10, 0).jobs == ()
     with pytest.raises(NotNow, match="NONE"):
         ledger.take_job("job-2")
+
+
+def test_a_job_that_is_held_is_due_when_its_lock_ends(ledger: Ledger) -> None:
+    """Its holder may have died."""
+    ledger.expect_job("job-1")
+    Ledger(ledger.client, ledger.prefix, lease_s=0.1).take_job("job-1")
+    assert ledger.due(10, 3600, 0).jobs == ()
+    time.sleep(0.4)
+    assert ledger.due(10, 3600, 0).jobs == ("job-1",)
 
 
 def test_a_put_of_a_job_without_an_answer_is_remembered(ledger: Ledger) -> None:

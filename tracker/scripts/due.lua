@@ -35,8 +35,13 @@ if ready and ready <= NOW then
     end
   end
   for _, job in ipairs(redis.call('ZRANGEBYSCORE', P .. 'jobs', '-inf', NOW, 'LIMIT', 0, most)) do
-    redis.call('ZADD', P .. 'jobs', NOW + hold, job)
-    jobs[#jobs + 1] = job
+    local lock = tonumber(redis.call('HGET', P .. 'j:' .. job, 'until') or nil) or 0
+    -- Whoever holds it says when to come again, or has died: then it is due when the lock ends. None is that far off: a clock ran ahead.
+    if lock > NOW and lock <= NOW + 600000 then redis.call('ZADD', P .. 'jobs', lock, job)
+    else
+      redis.call('ZADD', P .. 'jobs', NOW + hold, job)
+      jobs[#jobs + 1] = job
+    end
   end
 end
 local parked = redis.call('ZRANGE', P .. 'parked', 0, 99, 'WITHSCORES')
