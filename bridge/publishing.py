@@ -38,7 +38,7 @@ class Publisher:
 
     def publish(self, batch: Batch) -> None:
         """Send one batch; nobody waits for a result."""
-        text = f"{batch.topic}:{batch.partition} {batch.start}-{batch.end} ({batch.records} records)"
+        records = "1 record" if batch.records == 1 else f"{batch.records} records"
         try:
             self._app.send_task(
                 TASKS[batch.kind],
@@ -46,8 +46,9 @@ class Publisher:
                 task_id=batch.id,
                 queue=QUEUE,
                 producer=self._connected(),
-                argsrepr="()",
-                kwargsrepr=text,
+                # What Flower shows: where the records come from, in the column that holds every other task's ids.
+                argsrepr=f"{batch.topic}:{batch.partition} {batch.start}-{batch.end} ({records})",
+                kwargsrepr="{}",
                 ignore_result=True,
                 retry=False,
             )

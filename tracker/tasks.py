@@ -90,7 +90,8 @@ def complete_jobs(job_ids: list[str]) -> None:
 def check_completion(instance_ids: list[str] | None = None) -> None:
     """Set in motion what is due; with ids, look at these instances now."""
     if instance_ids:
-        complete_instances.apply_async(([counting.check_id(name, "instance id") for name in instance_ids],), {"force": True})
+        named = [counting.check_id(name, "instance id") for name in instance_ids]
+        complete_instances.apply_async((named,), {"force": True}, argsrepr=_names(named))
         return
     found = checking.check(rooms().ledger, rooms().settings)
     if found is None:

@@ -41,8 +41,8 @@ def test_a_batch_is_sent_under_its_own_id_with_short_words_for_people(app: Any) 
     (message,) = sent(app)
     assert message.headers["task"] == "tracker.add_inserted_counts"
     assert message.headers["id"] == COUNTS.id
-    assert message.headers["argsrepr"] == "()"
-    assert message.headers["kwargsrepr"] == "import-observations-inserted:2 1000-3000 (2000 records)"
+    assert message.headers["argsrepr"] == "import-observations-inserted:2 1000-3000 (2000 records)"
+    assert message.headers["kwargsrepr"] == "{}"
     assert message.headers["ignore_result"] is True
     _, kwargs, _ = json.loads(message.body)
     assert Batch.from_message(kwargs) == COUNTS
