@@ -1,0 +1,542 @@
+"""The Kafka room over a real broker: what the bridge builds on, seen rather than believed."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import NewPartitions
+
+from bridge.consumer import Cluster, Fenced, GroupConsumer
+from bridge.neighbours import Changes
+from sandbox.kafka import Kafka
+from tracker.errors import Transient
+from tracker.events import Partition, checksum
+
+DEADLINE_S = 20.0
+
+
+@pytest.fixture
+def topic(kafka: Kafka) -> str:
+    """Make a topic of the test's own, with two partitions."""
+    name = f"t-{uuid.uuid4().hex[:8]}"
+    kafka.create_topic(name, 2)
+    return name
+
+
+@pytest.fixture
+def cluster(kafka: Kafka) -> Iterator[Cluster]:
+    cluster = Cluster([kafka.address])
+    until(lambda: answers(lambda: cluster.commits("any", [])), "the coordinator is up")
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def join(kafka: Kafka) -> Iterator[Callable[..., GroupConsumer]]:
+    """Make members of groups, which leave at the end of the test."""
+    made = []
+
+    def join(group: str, *topics: str, session_s: float = 6.0, poll_records: int = 500, instance_id: str | None = None) -> GroupConsumer:
+        member = GroupConsumer(
+            [kafka.address], group, topics, session_timeout_s=session_s, poll_records=poll_records, instance_id=instance_id
+        )
+        made.append(member)
+        return member
+
+    yield join
+    for member in made:
+        member.close(2.0)
+
+
+def until(true: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not true():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.02)
+
+
+def answers(ask: Callable[[], object]) -> bool:
+    try:
+        ask()
+    except Transient:
+        return False
+    return True
+
+
+def publish(kafka: Kafka, topic: str, *values: bytes, partition: int = 0) -> None:
+    producer = KafkaProducer(bootstrap_servers=kafka.address, acks="all")
+    for value in values:
+        producer.send(topic, value, partition=partition)
+    producer.flush()
+    producer.close()
+
+
+def assigned(member: GroupConsumer, *, partitions: int = 2) -> frozenset[Partition]:
+    """Poll until the group has given so many partitions to this member."""
+    found: list[frozenset[Partition]] = []
+
+    def there() -> bool:
+        assert member.poll(0.05) == []
+        changes = member.changes()
+        if changes.assigned is not None:
+            found.append(changes.assigned)
+        return bool(found) and len(found[-1]) == partitions
+
+    until(there, f"{partitions} partitions are assigned")
+    return found[-1]
+
+
+def place(member: GroupConsumer, positions: dict[Partition, int]) -> None:
+    for partition, offset in positions.items():
+        member.seek(partition, offset)
+    member.flow(positions)
+
+
+def read(member: GroupConsumer, records: int) -> list[tuple[Partition, list[tuple[int, bytes | None]], int]]:
+    """Poll until so many records have come, of the partitions that flow."""
+    out: list[tuple[Partition, list[tuple[int, bytes | None]], int]] = []
+
+    def there() -> bool:
+        out.extend((each.partition, [(record.offset, record.value) for record in each.records], each.end) for each in member.poll(0.05))
+        return sum(len(each) for _, each, _ in out) >= records
+
+    until(there, f"{records} records are read, found {out}")
+    return out
+
+
+def changed(member: GroupConsumer) -> Changes:
+    """Poll until something has happened to the assignment."""
+    found = []
+
+    def there() -> bool:
+        member.poll(0.05)
+        changes = member.changes()
+        if changes.assigned is not None or changes.astray:
+            found.append(changes)
+        return bool(found)
+
+    until(there, "the assignment or a position changed")
+    return found[0]
+
+
+# -- positions --
+
+
+def test_an_assigned_partition_is_held_until_it_is_sought(kafka: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
+    publish(kafka, topic, b"a", b"b", b"c")
+    member = join("g-held", topic)
+    assigned(member)
+    for _ in range(5):
+        assert member.poll(0.05) == []
+    p0 = Partition(topic, 0)
+    place(member, {p0: 1})
+    assert read(member, 2) == [(p0, [(1, b"b"), (2, b"c")], 3)]
+    assert member.position(p0) == 3
+
+
+def test_the_commit_decides_nothing(kafka: Kafka, topic: str, join: Callable[..., GroupConsumer], cluster: Cluster) -> None:
+    publish(kafka, topic, b"a", b"b", b"c")
+    p0 = Partition(topic, 0)
+    first = join("g-commit", topic)
+    assigned(first)
+    first.commit_now({p0: (2, "ours")}, 5.0)
+    first.close(2.0)
+    second = join("g-commit", topic)
+    assigned(second)
+    place(second, {p0: 0})
+    assert read(second, 3)[0][1][0] == (0, b"a")
+
+
+def test_held_partitions_stay_in_the_group_while_polling_goes_on(kafka: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
+    member = join("g-pause", topic, session_s=1.5)
+    partitions = assigned(member)
+    place(member, dict.fromkeys(partitions, 0))
+    member.flow([])
+    publish(kafka, topic, b"a")
+    started = time.monotonic()
+    while time.monotonic() - started < 3.5:
+        assert member.poll(0.1) == []
+        assert member.changes() == Changes(None, frozenset())
+    member.flow(partitions)
+    assert read(member, 1)[0][1] == [(0, b"a")]
+
+
+def test_a_poll_brings_no_more_records_than_asked_for(kafka: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
+    publish(kafka, topic, *[b"x"] * 10)
+    member = join("g-few", topic, poll_records=4)
+    assigned(member)
+    place(member, {Partition(topic, 0): 0})
+    assert [len(records) for _, records, _ in read(member, 10)] == [4, 4, 2]
+
+
+def test_what_was_fetched_before_a_seek_does_not_come_after_it(kafka: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
+    publish(kafka, topic, *[b"x"] * 10)
+    p0 = Partition(topic, 0)
+    member = join("g-stale", topic, poll_records=2)
+    assigned(member)
+    place(member, {p0: 0})
+    read(member, 4)
+    member.flow([])
+    member.seek(p0, 1)
+    member.flow([p0])
+    assert read(member, 1)[0][1][0][0] == 1
+
+
+def test_a_partition_held_with_records_in_hand_goes_on_after_another_was_read(
+    kafka: Kafka, topic: str, join: Callable[..., GroupConsumer]
+) -> None:
+    """The client set the records by and never took them out again: the partition stood still for ever."""
+    p0, p1 = Partition(topic, 0), Partition(topic, 1)
+    publish(kafka, topic, *[b"x"] * 10)
+    member = join("g-parked", topic, poll_records=2)
+    assigned(member)
+    place(member, {p0: 0, p1: 0})
+    read(member, 2)
+    member.flow([p1])
+    assert member.poll(0.05) == []
+    publish(kafka, topic, b"y", b"z", partition=1)
+    read(member, 2)
+    member.flow([p0, p1])
+    assert [records[0][0] for _, records, _ in read(member, 8)] == [2, 4, 6, 8]
+
+
+# -- rejoining --
+
+
+def test_a_join_that_outlasts_many_short_polls_is_completed(kafka: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
+    """A member that has no metadata when it joins joins again when it has; a poll that ended meanwhile made it forget that."""
+    for number in range(10):
+        member = join(f"g-short-{number}", topic)
+        deadline = time.monotonic() + DEADLINE_S
+        while len(member.assignment()) < 2:
+            assert time.monotonic() < deadline
+            member.poll(0.005)
+        member.close(2.0)
+
+
+def test_a_new_member_takes_partitions_and_a_leaving_one_gives_them_back(
+    kafka: Kafka, topic: str, join: Callable[..., GroupConsumer]
+) -> None:
+    first, second = join("g-two", topic), join("g-two", topic)
+    assigned(first)
+    enough = threading.Event()
+
+    def poll() -> None:
+        while not enough.is_set():
+            first.poll(0.05)
+
+    thread = threading.Thread(target=poll)
+    thread.start()
+    try:
+        mine = assigned(second, partitions=1)
+    finally:
+        enough.set()
+        thread.join()
+    assert first.changes().assigned == frozenset({Partition(topic, 0), Partition(topic, 1)}) - mine
+    second.close(2.0)
+    assert len(assigned(first)) == 2
+
+
+SLEEPER = """
+import sys
+from bridge.consumer import GroupConsumer
+from tracker.events import Partition
+address, topic = sys.argv[1:]
+member = GroupConsumer([address], "g-sleep", [topic], session_timeout_s=1.5, poll_records=10)
+at = {}
+while True:
+    stretches = member.poll(0.1)
+    changes = member.changes()
+    if changes.assigned is not None:
+        print("assigned", len(changes.assigned), "with", len(stretches), "stretches", flush=True)
+        for partition in changes.assigned:
+            member.seek(partition, at.get(partition, 0))
+        member.flow(changes.assigned)
+        continue
+    for stretch in stretches:
+        print("read", stretch.records[0].offset, stretch.end, flush=True)
+        at[stretch.partition] = stretch.end
+"""
+
+
+def test_a_member_that_slept_past_its_session_is_assigned_anew_and_never_reads_from_the_commit(kafka: Kafka, topic: str) -> None:
+    """It had its partitions back, and records from the commit, inside one poll; here they are held until they are sought."""
+    publish(kafka, topic, b"a", b"b")
+    arguments = [sys.executable, "-W", "ignore", "-c", SLEEPER, kafka.address, topic]
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=root, env=os.environ | {"PYTHONPATH": str(root)})
+    assert process.stdout
+    try:
+        line = ""
+        while line != "read 0 2\n":
+            line = process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(3.5)
+        publish(kafka, topic, b"c")
+        process.send_signal(signal.SIGCONT)
+        lines = [process.stdout.readline()]
+        while not lines[-1].startswith("assigned"):  # until its next heartbeat it reads on as if nothing had happened
+            lines.append(process.stdout.readline())
+        assert lines.pop() == "assigned 2 with 0 stretches\n"
+        publish(kafka, topic, b"d")
+        while not lines or not lines[-1].endswith(" 4\n"):
+            lines.append(process.stdout.readline())
+        assert lines in (["read 2 3\n", "read 3 4\n"], ["read 2 4\n"])
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_static_members_twin_fences_it_at_its_next_commit(kafka: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
+    first = join("g-static", topic, instance_id="bridge-1")
+    assigned(first)
+    assigned(join("g-static", topic, instance_id="bridge-1"))
+
+    def fenced() -> bool:
+        try:
+            first.commit({Partition(topic, 0): (0, "")})
+            first.poll(0.1)
+        except Fenced:
+            return True
+        return False
+
+    until(fenced, "the first is fenced")
+
+
+# -- commits --
+
+
+def test_commits_carry_their_metadata_and_anybody_may_read_them(topic: str, join: Callable[..., GroupConsumer], cluster: Cluster) -> None:
+    p0, p1 = Partition(topic, 0), Partition(topic, 1)
+    member = join("g-meta", topic)
+    assigned(member)
+    assert cluster.commits("g-meta", [p0, p1]) == {}
+    member.commit({p0: (7, "import-tracker:1:1-a:5")})
+    until(lambda: cluster.commits("g-meta", [p0, p1]) == {p0: (7, "import-tracker:1:1-a:5")}, "the commit is there")
+    member.commit_now({p0: (3, "lower"), p1: (0, "")}, 5.0)
+    assert cluster.commits("g-meta", [p0, p1]) == {p0: (3, "lower"), p1: (0, "")}
+    member.poll(0.05)
+    assert member.commit_error is None
+
+
+def test_a_commit_of_a_partition_that_is_not_ours_is_not_sent(topic: str, join: Callable[..., GroupConsumer], cluster: Cluster) -> None:
+    member = join("g-other", topic)
+    assigned(member)
+    gone = Partition(topic, 9)
+    member.commit_now({gone: (1, "")}, 5.0)
+    assert cluster.commits("g-other", [gone]) == {}
+
+
+def test_a_group_rewound_or_moved_by_others_shows_in_its_commits(
+    kafka: Kafka, topic: str, join: Callable[..., GroupConsumer], cluster: Cluster
+) -> None:
+    p0 = Partition(topic, 0)
+    member = join("g-foreign", topic)
+    assigned(member)
+    member.commit_now({p0: (7, "import-tracker:1:1-a:5")}, 5.0)
+    member.close(2.0)
+    admin = KafkaAdminClient(bootstrap_servers=kafka.address)
+    from kafka import OffsetAndMetadata, TopicPartition  # noqa: PLC0415
+
+    admin.alter_group_offsets("g-foreign", {TopicPartition(topic, 0): OffsetAndMetadata(2, "", -1)})
+    admin.close()
+    assert cluster.commits("g-foreign", [p0]) == {p0: (2, "")}
+
+
+# -- logs that change --
+
+
+def test_a_position_that_retention_deleted_is_astray_until_it_is_sought_again(
+    kafka: Kafka, topic: str, join: Callable[..., GroupConsumer], cluster: Cluster
+) -> None:
+    p0, p1 = Partition(topic, 0), Partition(topic, 1)
+    publish(kafka, topic, *[b"x"] * 6)
+    publish(kafka, topic, b"other", partition=1)
+    member = join("g-gap", topic)
+    assigned(member)
+    kafka.delete_records(topic, 0, 4)
+    place(member, {p0: 1})
+    assert changed(member).astray == {p0}
+    assert cluster.bounds([p0]) == {p0: (4, 6)}
+    place(member, {p0: 4, p1: 0})
+    assert sorted(read(member, 3), key=lambda each: each[0]) == [(p0, [(4, b"x"), (5, b"x")], 6), (p1, [(0, b"other")], 1)]
+
+
+def test_a_position_beyond_the_end_is_astray(kafka: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
+    member = join("g-beyond", topic)
+    assigned(member)
+    place(member, {Partition(topic, 0): 1000})
+    assert changed(member).astray == {Partition(topic, 0)}
+
+
+def test_a_topic_made_anew_has_another_id_and_no_commits(
+    kafka: Kafka, topic: str, join: Callable[..., GroupConsumer], cluster: Cluster
+) -> None:
+    p0 = Partition(topic, 0)
+    publish(kafka, topic, *[b"old"] * 3)
+    member = join("g-anew", topic)
+    assigned(member)
+    place(member, {p0: 0})
+    read(member, 3)
+    member.commit_now({p0: (3, "ours")}, 5.0)
+    before, _ = cluster.topics([topic])[topic]
+    kafka.delete_topic(topic)
+    assert cluster.topics([topic]) == {}
+    kafka.create_topic(topic, 2)
+    after, partitions = cluster.topics([topic])[topic]
+    assert after != before
+    assert partitions == 2
+    until(lambda: cluster.commits("g-anew", [p0]) == {}, "the commits went with the topic")
+    publish(kafka, topic, b"new")
+    changed(member)
+    member.flow([])
+    until(lambda: member.poll(0.05) == [] and p0 in member.assignment(), "the new topic is assigned")
+    member.changes()
+    place(member, {p0: 0})
+    assert read(member, 1) == [(p0, [(0, b"new")], 1)]
+
+
+def test_an_added_partition_is_assigned_within_seconds(
+    kafka: Kafka, topic: str, join: Callable[..., GroupConsumer], cluster: Cluster
+) -> None:
+    member = join("g-added", topic)
+    assigned(member)
+    admin = KafkaAdminClient(bootstrap_servers=kafka.address)
+    admin.create_partitions({topic: NewPartitions(3)})
+    admin.close()
+    assert len(assigned(member, partitions=3)) == 3
+    assert cluster.topics([topic])[topic][1] == 3
+
+
+def test_a_topic_that_appears_later_is_assigned_within_seconds(kafka: Kafka, join: Callable[..., GroupConsumer], cluster: Cluster) -> None:
+    name = f"late-{uuid.uuid4().hex[:8]}"
+    member = join("g-late", name)
+    for _ in range(5):
+        assert member.poll(0.1) == []
+    assert cluster.topics([name]) == {}  # asking for it and waiting for it have not made it
+    kafka.create_topic(name, 1)
+    assigned(member, partitions=1)
+
+
+def test_transaction_markers_and_aborted_records_are_holes_that_the_position_passes(
+    kafka: Kafka, topic: str, join: Callable[..., GroupConsumer], cluster: Cluster
+) -> None:
+    p0 = Partition(topic, 0)
+    producer = KafkaProducer(bootstrap_servers=kafka.address, transactional_id=f"tx-{topic}")
+    producer.init_transactions()
+    producer.begin_transaction()
+    producer.send(topic, b"committed", partition=0)
+    producer.commit_transaction()  # offset 0, marker 1
+    producer.begin_transaction()
+    producer.send(topic, b"aborted", partition=0)
+    producer.flush()
+    producer.abort_transaction()  # offset 2, marker 3
+    member = join("g-tx", topic)
+    assigned(member)
+    place(member, {p0: 0})
+    seen = read(member, 1)
+    assert [record for _, records, _ in seen for record in records] == [(0, b"committed")]
+    until(lambda: member.poll(0.05) == [] and member.position(p0) == 4, "the position passes the markers")
+    assert cluster.bounds([p0]) == {p0: (0, 4)}
+    assert cluster.checksums({p0: 3}) == {}
+    assert cluster.checksums({p0: 0}) == {p0: checksum(0, b"committed")}
+    producer.begin_transaction()
+    producer.send(topic, b"open", partition=0)
+    producer.flush()
+    publish(kafka, topic, b"behind it")
+    assert cluster.bounds([p0]) == {p0: (0, 4)}  # what is not decided yet lies behind the end
+    producer.commit_transaction()
+    producer.close()
+    assert next(records for _, records, _ in read(member, 2))[0] == (4, b"open")
+
+
+# -- single records --
+
+
+def test_a_records_checksum_is_that_of_its_offset_and_value(kafka: Kafka, topic: str, cluster: Cluster) -> None:
+    p0, p1 = Partition(topic, 0), Partition(topic, 1)
+    publish(kafka, topic, b"a", b"b", b"c")
+    publish(kafka, topic, b"d", partition=1)
+    assert cluster.checksums({p0: 1, p1: 0}) == {p0: checksum(1, b"b"), p1: checksum(0, b"d")}
+    assert cluster.checksums({p0: 2}) == {p0: checksum(2, b"c")}
+
+
+def test_a_deleted_record_is_left_out(kafka: Kafka, topic: str, cluster: Cluster) -> None:
+    p0, p1 = Partition(topic, 0), Partition(topic, 1)
+    publish(kafka, topic, b"a", b"b", b"c")
+    publish(kafka, topic, b"d", partition=1)
+    kafka.delete_records(topic, 0, 2)
+    assert cluster.checksums({p0: 1, p1: 0}) == {p1: checksum(0, b"d")}
+    assert cluster.checksums({p0: 2, p1: 0}) == {p0: checksum(2, b"c"), p1: checksum(0, b"d")}
+
+
+# -- a broker that goes away --
+
+
+leaky = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""The client leaves the socket of a refused connection to the garbage collector, which says so."""
+
+
+@pytest.fixture
+def own_kafka(tmp_path: Path) -> Iterator[Kafka]:
+    with Kafka(tmp_path / "kafka") as kafka:
+        kafka.create_topic("t", 1)
+        yield kafka
+
+
+@leaky
+def test_a_broker_that_went_away_and_came_back_is_read_on(own_kafka: Kafka) -> None:
+    p0 = Partition("t", 0)
+    cluster = Cluster([own_kafka.address])
+    member = GroupConsumer([own_kafka.address], "g", ["t"], session_timeout_s=6.0, poll_records=10)
+    publish(own_kafka, "t", b"a")
+    until(lambda: answers(lambda: member.poll(0.1)), "joined")
+    assigned(member, partitions=1)
+    place(member, {p0: 0})
+    read(member, 1)
+    own_kafka.kill()
+    with pytest.raises(Transient, match="Kafka"):
+        cluster.ends([p0], 1.0)
+    for _ in range(10):
+        answers(lambda: member.poll(0.1))
+    own_kafka.start()
+    until(lambda: answers(lambda: cluster.ends([p0], 1.0)), "the cluster answers again")
+    publish(own_kafka, "t", b"b")
+    got: list[bytes | None] = []
+
+    def there() -> bool:
+        if answers(lambda: got.extend(r.value for s in member.poll(0.1) for r in s.records)):
+            changes = member.changes()
+            if changes.assigned:
+                place(member, {p0: 1})
+        return bool(got)
+
+    until(there, "the next record is read")
+    assert got == [b"b"]
+    member.close(2.0)
+    cluster.close()
+    gc.collect()
+
+
+@leaky
+def test_nobody_there_is_said_in_words_and_leaves_no_threads_behind() -> None:
+    member = GroupConsumer(["127.0.0.1:1"], "g", ["t"], session_timeout_s=6.0, poll_records=10)
+    cluster = Cluster(["127.0.0.1:1"])
+    before = threading.active_count()
+    for ask in (lambda: member.poll(0.1), lambda: cluster.topics(["t"])):
+        with pytest.raises(Transient, match=r"127\.0\.0\.1"):
+            ask()
+    until(lambda: threading.active_count() == before, "threads ended")
+    assert member.assignment() == frozenset()
+    member.close(1.0)
+    gc.collect()
