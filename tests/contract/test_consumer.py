@@ -1,6 +1,5 @@
 """The Kafka room over a real broker: what the bridge builds on, seen rather than believed."""
 
-import gc
 import os
 import signal
 import subprocess
@@ -483,10 +482,6 @@ def test_a_deleted_record_is_left_out(kafka: Kafka, topic: str, cluster: Cluster
 # -- a broker that goes away --
 
 
-leaky = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-"""The client leaves the socket of a refused connection to the garbage collector, which says so."""
-
-
 @pytest.fixture
 def own_kafka(tmp_path: Path) -> Iterator[Kafka]:
     with Kafka(tmp_path / "kafka") as kafka:
@@ -494,7 +489,6 @@ def own_kafka(tmp_path: Path) -> Iterator[Kafka]:
         yield kafka
 
 
-@leaky
 def test_a_broker_that_went_away_and_came_back_is_read_on(own_kafka: Kafka) -> None:
     p0 = Partition("t", 0)
     cluster = Cluster([own_kafka.address])
@@ -525,10 +519,8 @@ def test_a_broker_that_went_away_and_came_back_is_read_on(own_kafka: Kafka) -> N
     assert got == [b"b"]
     member.close(2.0)
     cluster.close()
-    gc.collect()
 
 
-@leaky
 def test_nobody_there_is_said_in_words_and_leaves_no_threads_behind() -> None:
     member = GroupConsumer(["127.0.0.1:1"], "g", ["t"], session_timeout_s=6.0, poll_records=10)
     cluster = Cluster(["127.0.0.1:1"])
@@ -539,4 +531,3 @@ def test_nobody_there_is_said_in_words_and_leaves_no_threads_behind() -> None:
     until(lambda: threading.active_count() == before, "threads ended")
     assert member.assignment() == frozenset()
     member.close(1.0)
-    gc.collect()
