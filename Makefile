@@ -5,6 +5,10 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(if $(UPGRADE),--upgrade)
+# What the environment lacks is taken from .env, if there is one: NAME=value lines, as docker-compose reads them too.
+DOTENV := if [ -f .env ]; then given=$$(export -p); set -a; . ./.env; set +a; eval "$$given"; fi; exec
+# Without the ids, which only fill the page.
+FLOWER_COLUMNS := name,args,state,received,runtime,worker
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -42,14 +46,14 @@ format: install ## Put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-up: install ## Run bridge, workers, beat and web against the services in the environment
-	$(BIN)/tracker up
+up: install ## Run bridge, workers, beat and web against the services in the environment, or in .env
+	$(DOTENV) $(BIN)/tracker up
 
 debug: install ## The same, with logs for reading
-	HUMAN_LOG=1 $(BIN)/tracker up
+	$(DOTENV) env HUMAN_LOG=1 $(BIN)/tracker up
 
-flower: install ## Watch the tasks in a browser
-	$(BIN)/celery -A tracker flower
+flower: install ## Watch the tasks in a browser (PORT=5555)
+	$(DOTENV) $(BIN)/celery -q -A tracker flower --address=127.0.0.1 --port=$(or $(PORT),5555) --tasks-columns=$(FLOWER_COLUMNS)
 
 # By the oldest Python there is support for, Debian 12's: what it needs besides, newer ones need not mind; the other way round the
 # lock would lack it. Not by the `dev` extra: it names this project itself, which has no hash.
@@ -57,6 +61,7 @@ lock: install ## Lock the dependencies anew (UPGRADE=1: to their newest versions
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 11, 3))' || { echo "make lock: needs a .venv of Python 3.11.2 or older, as Debian 12 has: make clean lock PYTHON=/usr/bin/python3" >&2; exit 1; }
 	$(COMPILE) --extra web --extra flower --extra demo --extra tools --output-file requirements/dev.txt pyproject.toml
 	$(COMPILE) --extra web --extra flower --constraint requirements/dev.txt --output-file requirements/runtime.txt pyproject.toml
+	$(COMPILE) --build-deps-for wheel --only-build-deps --constraint requirements/dev.txt --output-file requirements/build.txt pyproject.toml
 
 clean: ## Remove .venv, caches and what was built
 	rm -rf .venv .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist

@@ -1,7 +1,7 @@
 """
 Runs a stand-in on uvicorn: the command line of both, the ready line, connections that can be cut, and outages.
 
-    listening on http://127.0.0.1:PORT        the one line on stdout, when ready; --port 0 takes a free port
+    listening on http://HOST:PORT        the one line on stdout, when ready; --port 0 takes a free port
 """
 
 import argparse
@@ -20,13 +20,13 @@ from sandbox.control import StandIn
 
 Generation = Literal["2017", "today"]
 
-_HOST = "127.0.0.1"
 _LINGER_RESET = struct.pack("ii", 1, 0)
 
 
 class Options(argparse.Namespace):
     """The options that both stand-ins have."""
 
+    host: str
     port: int
     generation: Generation
     token: str | None
@@ -38,7 +38,8 @@ class Options(argparse.Namespace):
 def option_parser(description: str) -> argparse.ArgumentParser:
     """The command line that both stand-ins have."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1; 0: a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    parser.add_argument("--port", type=int, required=True, help="port to listen on; 0: a free one")
     parser.add_argument("--generation", choices=("2017", "today"), default="today", help="which generation of the API (default: today)")
     parser.add_argument("--token", help="the token that callers must send (default: not checked)")
     parser.add_argument("--seed-file", type=Path, help="JSON as GET /sandbox/state gives it, loaded at the start")
@@ -80,7 +81,7 @@ class Server(uvicorn.Server):
         """Listen, then print the ready line."""
         await super().startup(sockets)
         port = self.servers[0].sockets[0].getsockname()[1]
-        sys.stdout.write(f"listening on http://{_HOST}:{port}\n")
+        sys.stdout.write(f"listening on http://{self.config.host}:{port}\n")
         sys.stdout.flush()
 
     def _start_outage(self, seconds: float) -> None:
@@ -98,7 +99,7 @@ class Server(uvicorn.Server):
             if transport is not None:
                 _cut(transport, reset=False)
         await asyncio.sleep(seconds)
-        listening = await asyncio.get_running_loop().create_server(self._protocol, _HOST, port, reuse_address=True)
+        listening = await asyncio.get_running_loop().create_server(self._protocol, self.config.host, port, reuse_address=True)
         self.servers = [listening]
 
     def _protocol(self) -> CuttableProtocol:
@@ -111,7 +112,7 @@ def serve(stand_in: StandIn, options: Options) -> None:
         stand_in.api.load(json.loads(options.seed_file.read_text()))
     config = uvicorn.Config(
         stand_in,
-        host=_HOST,
+        host=options.host,
         port=options.port,
         http=CuttableProtocol,
         ws="none",

@@ -8,11 +8,16 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EXTRAS = {"dev.txt": {"web", "flower", "demo", "tools"}, "runtime.txt": {"web", "flower"}}
+LOCKS = sorted(EXTRAS) + ["build.txt"]
 
 
-def asked_for(extras):
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *(entry for extra in extras for entry in project["optional-dependencies"][extra])]
+def asked_for(name):
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = pyproject["project"]
+    if name in EXTRAS:
+        wanted = [*project["dependencies"], *(entry for extra in EXTRAS[name] for entry in project["optional-dependencies"][extra])]
+    else:
+        wanted = pyproject["build-system"]["requires"]
     return {re.split(r"[^A-Za-z0-9-]", entry)[0].lower() for entry in wanted}
 
 
@@ -23,25 +28,26 @@ def locked(name):
     return {entry.split("==")[0].lower(): entry for entry in entries}
 
 
-@pytest.mark.parametrize("name", sorted(EXTRAS))
+@pytest.mark.parametrize("name", LOCKS)
 def test_whatever_is_asked_for_is_locked(name):
-    assert asked_for(EXTRAS[name]) <= locked(name).keys(), "run: make lock"
+    assert asked_for(name) <= locked(name).keys(), "run: make lock"
 
 
-@pytest.mark.parametrize("name", sorted(EXTRAS))
+@pytest.mark.parametrize("name", LOCKS)
 def test_every_package_is_pinned_with_hashes(name):
     for package, entry in locked(name).items():
         assert re.match(r"\S+==\S+ (; .* )?\\\n    --hash=sha256:[0-9a-f]{64}", entry), package
 
 
-@pytest.mark.parametrize("name", sorted(EXTRAS))
+@pytest.mark.parametrize("name", LOCKS)
 def test_no_index_no_path_and_no_address_is_named(name):
     assert not re.search(r"://|--index|--find-links|--trusted-host| @ |/home/", (ROOT / "requirements" / name).read_text())
 
 
-def test_what_runs_in_production_is_the_version_that_was_tested():
+@pytest.mark.parametrize("name", ["build.txt", "runtime.txt"])
+def test_what_runs_in_production_and_builds_it_is_the_version_that_was_tested(name):
     versions = {package: entry.split()[0] for package, entry in locked("dev.txt").items()}
-    assert {package: entry.split()[0] for package, entry in locked("runtime.txt").items()}.items() <= versions.items()
+    assert {package: entry.split()[0] for package, entry in locked(name).items()}.items() <= versions.items()
 
 
 def test_the_oldest_supported_python_gets_what_only_it_needs():
