@@ -152,6 +152,10 @@ class DatasetApiHandle(StandInHandle):
         """As the import reporter (`failed`) or an editor (states past `completed`)."""
         self._ask("PUT", self._path(instance_id), {"state": state})
 
+    def insert(self, instance_id: str, observations: int) -> None:
+        """As another tracker would: count so many."""
+        self._ask("PUT", f"{self._path(instance_id)}/inserted_observations/{observations}")
+
     def finish_task(self, instance_id: str, kind: str, dimension: str) -> None:
         """As the tracker of hierarchies and search indexes: one of `kind` (see `sandbox.instances`) is built. Today's API only."""
         self._ask("PUT", f"{self._path(instance_id)}/import_tasks", {kind: [{"dimension_name": dimension, "state": "completed"}]})

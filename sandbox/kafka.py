@@ -27,9 +27,9 @@ import truststore
 from jgo.constants import MAVEN_CENTRAL_URL
 from jgo.maven import Artifact, MavenContext
 from jgo.parse import Coordinate
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import KafkaAdminClient, OffsetAndMetadata, TopicPartition
 from kafka.admin import NewTopic
-from kafka.errors import KafkaError, RetriableError
+from kafka.errors import KafkaError, NoError, RetriableError
 
 from sandbox.ports import free_port
 from tracker.supervisor import end, spawn
@@ -207,6 +207,19 @@ class Kafka:
             commits = admin.list_group_offsets({group: None})[group]
             return {partition: (commit.offset, commit.metadata) for partition, commit in commits.items()}
         return {}
+
+    def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+        """
+        Set what the group has committed, without metadata, as Kafka's own tool does, or another consumer. Offsets by partition.
+
+        Raises KafkaFailed while the group has a member.
+        """
+        commits = {TopicPartition(topic, number): OffsetAndMetadata(offset, "", -1) for number, offset in offsets.items()}
+        with self._admin() as admin:
+            answers = admin.alter_group_offsets(group, commits)
+        refused = {str(each): answer.__name__ for each, answer in answers.items() if answer is not NoError}
+        if refused:
+            raise KafkaFailed(f"group {group}: {refused}")
 
     @contextlib.contextmanager
     def _admin(self, timeout_s: float = 10.0) -> Iterator[KafkaAdminClient]:

@@ -298,6 +298,12 @@ class Stack:
         if flush:
             self.flush()
 
+    def renew_publisher(self) -> None:
+        """Publish through a new client from now on: one that knows a topic made anew, as the old one's sequence numbers do not."""
+        publisher, self._publisher = self._publisher, None
+        if publisher is not None:
+            publisher.close()
+
     def flush(self, timeout_s: float = 30.0) -> None:
         """Wait until the broker has acknowledged everything published. Raises KafkaError of kafka-python when it does not."""
         self._producer().flush(timeout_s)
