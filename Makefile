@@ -27,7 +27,7 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: install ## Run everything here and import two instances (KEEP=1: stay up to look around)
+demo: install ## Run everything here and import five jobs (KEEP=1: stay up to look around)
 	$(BIN)/python -m sandbox.demo $(if $(KEEP),--keep)
 
 test: install ## Run all tests (ARGS="-k name": some of them)

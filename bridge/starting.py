@@ -225,7 +225,8 @@ def plan_birth(evidence: Evidence, reason: str, *, oldest: bool, registrations_t
     Counts start at the oldest record, with the end as horizon. With `oldest` off they start at the newest, but only where
     the group has no commit on any partition: commits say that somebody has counted here before, and then only
     the whole log tells what is missing. Registrations start at their commit, else at the newest; the listing finds the
-    rest. `wait_s` bounds how long an older request can be on its way; where every counts partition's end is 0 there can be none.
+    rest. `wait_s` bounds how long an older request can be on its way. There can be none where every counts partition's end
+    is 0 and no ledger of ours was ever here: one could have pushed counts given by hand.
     """
     from_oldest = oldest or any(partition in evidence.commits for partition in evidence.counts())
     starts = []
@@ -235,7 +236,8 @@ def plan_birth(evidence: Evidence, reason: str, *, oldest: bool, registrations_t
             starts.append(PartitionStart(partition, epoch, bounds.start if from_oldest else bounds.end, bounds.end))
         elif partition.topic == registrations_topic:
             starts.append(PartitionStart(partition, epoch, _registrations_start(evidence.commits.get(partition), bounds), None))
-    untouched = all(evidence.bounds[partition].end == 0 for partition in evidence.counts())
+    first = evidence.state.id is None and evidence.highest() is None
+    untouched = first and all(evidence.bounds[partition].end == 0 for partition in evidence.counts())
     return Birth(evidence.state.id, _next_number(evidence), tuple(starts), 0.0 if untouched else wait_s, reason)
 
 

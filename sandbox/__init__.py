@@ -1,0 +1,1 @@
+"""Stand-ins for the neighbours, and the whole system on one machine: for the demo and the tests, never for production."""

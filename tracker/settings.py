@@ -233,7 +233,7 @@ class Settings(BaseModel):
 
     Each step that changes something is logged at INFO."""
 
-    human_log: Switch = False
+    human_log: Annotated[bool, BeforeValidator(lambda value: False if value == "" else forms.boolean(value))] = False
     """Whether logs are written for reading instead of one JSON object per line.
 
     Off: in production programs read them."""

@@ -107,6 +107,7 @@ def test_values_arrive_in_their_python_form():
 
 def test_an_empty_optional_variable_is_none():
     names = (
+        "HUMAN_LOG",
         "IMPORT_API_AUTH_TOKEN",
         "DATASET_API_AUTH_TOKEN",
         "SERVICE_AUTH_TOKEN",
