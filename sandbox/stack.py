@@ -260,6 +260,10 @@ class Stack:
         """How often one of the tracker's processes or a stand-in was started."""
         return self._supervisor(name).starts(name)
 
+    def exit_code(self, name: str) -> int | None:
+        """How one of the tracker's processes or a stand-in last ended: its code, or a signal's number, negative; None if it never did."""
+        return self._supervisor(name).exit_code(name)
+
     def log(self, name: str) -> Path:
         """The file with everything it has printed, over all its lives."""
         service = self._service(name)

@@ -52,9 +52,10 @@ def build(builder: Build) -> Iterator[Build]:
 
 
 def end(system: System) -> None:
-    """Look through the book for the last time, and end the system."""
+    """Look through the book for the last time, if there is a web process to ask, and end the system."""
     try:
-        system.audit()
+        if "web" in system.stack.names():
+            system.audit()
     finally:
         system.close()
         system.stack.down()
