@@ -62,6 +62,7 @@ def build(chosen: settings.Settings) -> Bridge:
     kinds: dict[str, Kind] = {counts: "counts", registrations: "registrations"}
     ledger = Ledger(connect(chosen.redis_url.get_secret_value()), chosen.redis_key_prefix)
     cluster = Cluster(chosen.kafka_addr)
+    publisher = Publisher(app)
     policy = Policy(
         counts_topic=counts,
         registrations_topic=registrations,
@@ -75,8 +76,8 @@ def build(chosen: settings.Settings) -> Bridge:
         consumers=consumers(chosen),
         cluster=cluster,
         ledger=ledger,
-        publisher=Publisher(app),
-        verifier=Verifier(ledger, cluster, policy),
+        publisher=publisher,
+        verifier=Verifier(ledger, cluster, policy, waiting=publisher.queue_length, clock=time.monotonic),
         window=Window(chosen.bridge_window_records, chosen.republish_after_s),
         clock=time.monotonic,
         wait=time.sleep,

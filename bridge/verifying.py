@@ -4,17 +4,23 @@ Gathers the evidence on which `starting` decides, and carries out what it decide
 One call is one look. It may be cut short anywhere: whatever was done by then is found by the next look.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from bridge.neighbours import Cluster, Ledger
-from bridge.starting import Birth, Bounds, Commit, Evidence, Stamp, judge, plan_birth, plan_starts, seal
-from tracker.errors import Transient
+from bridge.starting import Birth, Bounds, Commit, Evidence, Loss, Stamp, judge, plan_birth, plan_starts, seal
+from tracker.errors import LedgerUnavailable, Transient
 from tracker.events import Partition
 
 log = structlog.get_logger(__name__)
+
+GAP_PATIENCE_S = 60.0
+"""
+How long a gap is not written off while tasks wait to be applied: one of them may hold the very records that Kafka has
+deleted meanwhile, and what is recorded as lost is passed over when it comes.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +42,15 @@ class Policy:
 class Verifier:
     """Brings it about that there is a ledger to be trusted."""
 
-    def __init__(self, ledger: Ledger, cluster: Cluster, policy: Policy) -> None:
+    def __init__(self, ledger: Ledger, cluster: Cluster, policy: Policy, *, waiting: Callable[[], int], clock: Callable[[], float]) -> None:
+        """`waiting` tells how many tasks wait to be applied, `clock` the time in seconds."""
         self._ledger = ledger
         self._cluster = cluster
         self._policy = policy
+        self._waiting = waiting
+        self._clock = clock
         self._closed: tuple[str, str] | None = None
+        self._gap_since: float | None = None
 
     def look(self, seen: Stamp | None) -> str | None:
         """
@@ -119,6 +129,20 @@ class Verifier:
         for start in starts:
             position = self._ledger.start_partition(ledger, start)
             log.warning("partition_started", ledger=ledger, partition=str(start.partition), epoch=start.epoch, next=position)
+        self._be_patient(losses)
         for loss in losses:
             position = self._ledger.record_loss(ledger, loss.partition, loss.epoch, loss.start, loss.end, loss.reason)
             log.error("records_lost", ledger=ledger, partition=str(loss.partition), start=loss.start, end=loss.end, next=position)
+
+    def _be_patient(self, losses: Sequence[Loss]) -> None:
+        """Raise LedgerUnavailable as long as a gap is not to be written off yet."""
+        if not losses:
+            self._gap_since = None
+            return
+        now = self._clock()
+        if self._gap_since is None:
+            self._gap_since = now
+        waiting = self._waiting()
+        if waiting and now - self._gap_since < GAP_PATIENCE_S:
+            raise LedgerUnavailable(f"{losses[0].reason}, but one of the {waiting} tasks that wait to be applied may hold them")
+        self._gap_since = None

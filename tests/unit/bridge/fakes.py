@@ -443,7 +443,7 @@ class World:
             cluster=cluster,
             ledger=self.ledger,
             publisher=self.publisher,
-            verifier=Verifier(self.ledger, cluster, policy),
+            verifier=Verifier(self.ledger, cluster, policy, waiting=self.publisher.queue_length, clock=self.clock),
             window=Window(window_records, 5.0),
             clock=self.clock,
             wait=self.clock.wait,

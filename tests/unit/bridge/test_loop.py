@@ -355,6 +355,44 @@ def test_what_retention_deleted_before_it_was_read_is_recorded_and_counting_goes
     assert world.next() == 10
 
 
+def test_what_retention_deleted_is_not_written_off_while_a_waiting_task_may_hold_it() -> None:
+    """No worker for longer than the topic keeps its records, and a bridge restarted meanwhile: the tasks have them still."""
+    world = World(counts_partitions=1)
+    bridge = running(world)
+    for _ in range(6):
+        world.produce("a")
+    for _ in range(6):
+        bridge.step()
+    assert len(world.publisher.queue) == 2
+    world.kafka.logs[C0].delete_below(5)
+    world.kafka.rebalance()
+    for _ in range(100):
+        bridge.step()
+    assert not world.ledger.losses
+    world.settle(bridge)
+    assert not world.ledger.losses
+    assert world.ledger.api == {"a": 6}
+
+
+def test_a_gap_is_written_off_in_the_end_however_long_the_queue() -> None:
+    world = World(counts_partitions=1)
+    bridge = running(world)
+    for _ in range(6):
+        world.produce("a")
+    for _ in range(6):
+        bridge.step()
+    lost = world.publisher.queue
+    world.publisher.queue = [batch for batch in lost if batch.start > 0] * 2
+    world.kafka.logs[C0].delete_below(3)
+    world.kafka.rebalance()
+    until = world.clock.now + 70
+    while world.clock.now < until:
+        bridge.step()
+    assert world.ledger.losses == [(C0, 0, 3)]
+    world.settle(bridge)
+    assert world.ledger.api == {"a": 3}
+
+
 def test_somebody_elses_commit_seen_at_a_rejoin_means_a_birth() -> None:
     world = World(counts_partitions=1)
     bridge = running(world)

@@ -14,7 +14,9 @@ C0 = Partition(COUNTS, 0)
 
 def verifier(world: World, ledger: FakeLedger | None = None, cluster: FakeCluster | None = None) -> Verifier:
     policy = Policy(COUNTS, REGISTRATIONS, {COUNTS: GROUP, REGISTRATIONS: GROUP}, world.oldest, 15.0)
-    return Verifier(ledger or world.ledger, cluster or FakeCluster(world.kafka), policy)
+    return Verifier(
+        ledger or world.ledger, cluster or FakeCluster(world.kafka), policy, waiting=world.publisher.queue_length, clock=world.clock
+    )
 
 
 def look_until_trusted(looking: Verifier, seen: Stamp | None = None) -> tuple[str, int]:
