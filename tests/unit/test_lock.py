@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EXTRAS = {"dev.txt": {"web", "flower", "demo", "tools"}, "runtime.txt": {"web", "flower"}}
-LOCKS = sorted(EXTRAS) + ["build.txt"]
+LOCKS = [*sorted(EXTRAS), "build.txt"]
 
 
 def asked_for(name):
