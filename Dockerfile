@@ -26,7 +26,7 @@ CMD ["tracker", "--help"]
 
 # The stand-ins of the two APIs, for trying the tracker out.
 FROM runtime AS sandbox
-COPY sandbox /opt/sandbox/sandbox
+COPY --chown=10001 sandbox /opt/sandbox/sandbox
 ENV PYTHONPATH=/opt/sandbox
 CMD ["python", "-m", "sandbox.dataset_api", "--help"]
 

@@ -53,7 +53,7 @@ debug: install ## The same, with logs for reading
 	$(DOTENV) env HUMAN_LOG=1 $(BIN)/tracker up
 
 flower: install ## Watch the tasks in a browser (PORT=5555)
-	$(DOTENV) $(BIN)/celery -q -A tracker flower --address=127.0.0.1 --port=$(or $(PORT),5555) --tasks-columns=$(FLOWER_COLUMNS)
+	$(DOTENV) $(BIN)/celery -A tracker flower --address=127.0.0.1 --port=$(or $(PORT),5555) --tasks-columns=$(FLOWER_COLUMNS)
 
 # By the oldest Python there is support for, Debian 12's: what it needs besides, newer ones need not mind; the other way round the
 # lock would lack it. Not by the `dev` extra: it names this project itself, which has no hash.
