@@ -5,7 +5,8 @@ FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
 COPY requirements/build.txt requirements/runtime.txt requirements/
 RUN python -m venv /opt/build && /opt/build/bin/pip install --no-cache-dir --only-binary :all: --require-hashes -r requirements/build.txt
-RUN python -m venv /opt/tracker && /opt/tracker/bin/pip install --no-cache-dir --only-binary :all: --require-hashes -r requirements/runtime.txt
+RUN python -m venv /opt/tracker
+RUN /opt/tracker/bin/pip install --no-cache-dir --only-binary :all: --require-hashes -r requirements/runtime.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY tracker tracker
 COPY bridge bridge
