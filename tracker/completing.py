@@ -208,8 +208,11 @@ class Advancing:
                 await self.jobs([advanced.job_id])
             return instance_id if advanced.again else None
 
-        results = await asyncio.gather(*(one(instance_id) for instance_id in dict.fromkeys(instance_ids)))
-        return [instance_id for instance_id in results if instance_id]
+        results = await asyncio.gather(*(one(instance_id) for instance_id in dict.fromkeys(instance_ids)), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result  # only now: the others have been taken as far as they go
+        return [instance_id for instance_id in results if isinstance(instance_id, str)]
 
     async def jobs(self, job_ids: Iterable[str]) -> None:
         """Look at jobs, one after the other, until none was asked for again meanwhile. Raises LedgerUnavailable."""

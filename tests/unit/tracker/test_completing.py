@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.unit.tracker.model_apis import PUT_FATES, ModelDatasetApi, ModelImportApi, Stored
 from tracker.completing import Advanced, Advancing
 from tracker.events import Batch, ObservationsInserted, Partition, pack
-from tracker.instance import Job
+from tracker.instance import Instance, Job
 from tracker.ledger import Ledger
 from tracker.ledger_state import PartitionStart
 from tracker.pushing import Rules
@@ -244,6 +244,27 @@ def test_2017_s_completed_is_not_sent_again_before_its_oldest_copy_is_dead() -> 
     for _ in range(3):
         run.advance("a", check=True)
     assert run.dataset_api.calls.count("PUT a completed") == 1
+
+
+def test_an_error_nobody_foresaw_in_one_instance_does_not_keep_the_others_from_ending() -> None:
+    run = Import()
+    run.count("a", 1510)
+    run.count("b", 900)
+    del run.dataset_api.instances["b"]
+    read = run.dataset_api.get_instance
+
+    async def get_instance(instance_id: str) -> Instance:
+        if instance_id == "b":
+            raise RuntimeError("a fault of ours")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return await read(instance_id)
+
+    run.dataset_api.get_instance = get_instance  # type: ignore[method-assign]
+    run.import_api.jobs["job-1"] = Job("job-1", "submitted", ("a",))
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        run.push("b", "a")
+    assert run.dataset_api.instances["a"].state == "completed"
 
 
 def test_late_counts_of_a_completed_instance_still_reach_the_api() -> None:
