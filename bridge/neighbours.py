@@ -93,8 +93,8 @@ class Ledger(Protocol):
     def birth(self, expected: str | None, number: int, starts: Sequence[PartitionStart], *, settle_s: float, reason: str) -> str:
         """Begin a new one, if `expected` is still in force; tell the id in force."""
 
-    def verify(self, ledger: str) -> bool:
-        """Declare it right for the server's present run; False when another is in force."""
+    def verify(self, examined: LedgerState) -> bool:
+        """Declare it right for the server run it was examined on; False when it is not the same any more."""
 
     def start_partition(self, ledger: str, start: PartitionStart) -> int:
         """Begin a partition, or a new epoch of one."""

@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from kombu.exceptions import ChannelError, KombuError
+from kombu.exceptions import KombuError
 
 from tracker.errors import LedgerUnavailable
 from tracker.events import Batch, Kind
@@ -30,7 +30,9 @@ class Publisher:
 
     def _connected(self) -> Any:  # noqa: ANN401
         if self._producer is None:
-            limits = {"socket_timeout": ANSWER_S, "socket_connect_timeout": ANSWER_S}
+            # One more try, at once, in place of kombu's seconds of waiting: the bridge comes again by itself, and has Kafka to poll.
+            tries = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "connect_retries_timeout": ANSWER_S}
+            limits = {"socket_timeout": ANSWER_S, "socket_connect_timeout": ANSWER_S} | tries
             options = dict(self._app.conf.broker_transport_options or {}) | limits
             self._connection = self._app.connection_for_write(transport_options=options)
             self._producer = self._app.amqp.Producer(self._connection)
@@ -58,10 +60,8 @@ class Publisher:
     def queue_length(self) -> int:
         """How many tasks wait for an apply worker, those in a worker's hands not counted; 0 for a queue never used."""
         try:
-            channel = self._connected().channel
-            return cast("int", channel.queue_declare(QUEUE, passive=True).message_count)
-        except ChannelError:
-            return 0
+            # Not passively: kombu would look for the queue without the key prefix, and not find it.
+            return cast("int", self._connected().channel.queue_declare(QUEUE).message_count)
         except self._broker_errors() as error:
             raise self._away("asking for the queue's length", error) from error
 

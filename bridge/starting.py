@@ -266,7 +266,8 @@ def plan_starts(evidence: Evidence) -> tuple[Sequence[PartitionStart], Sequence[
     for partition, bounds in sorted(evidence.bounds.items()):
         state = evidence.state.partitions.get(partition)
         if state is None or evidence.recreated(state):
-            starts.append(PartitionStart(partition, evidence.topic_ids.get(partition.topic, ""), bounds.start, None))
+            replaces = state.epoch if state else None
+            starts.append(PartitionStart(partition, evidence.topic_ids.get(partition.topic, ""), bounds.start, None, replaces))
         elif bounds.start > state.next:
             reason = f"{partition} begins at {bounds.start}: Kafka deleted {bounds.start - state.next} offsets before they were read"
             losses.append(Loss(partition, state.epoch, state.next, bounds.start, reason))

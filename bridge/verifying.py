@@ -65,7 +65,7 @@ class Verifier:
             self._give_birth(evidence, why if closed == evidence.state.id and closed else reason)
             return None
         ledger = evidence.state.id
-        if ledger is None or not self._ledger.verify(ledger):
+        if ledger is None or not self._ledger.verify(evidence.state):
             return None
         if not evidence.state.verified:
             log.info("ledger_verified", ledger=ledger, version=evidence.state.version)
