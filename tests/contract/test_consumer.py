@@ -14,9 +14,10 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewPartitions
 
+import bridge.consumer as consumer_room
 from bridge.consumer import Cluster, Fenced, GroupConsumer
 from bridge.neighbours import Changes
-from sandbox.kafka import Kafka
+from sandbox.kafka import OLD_VERSION, Kafka
 from tracker.errors import Transient
 from tracker.events import Partition, checksum
 
@@ -519,6 +520,28 @@ def test_a_broker_that_went_away_and_came_back_is_read_on(own_kafka: Kafka) -> N
     assert got == [b"b"]
     member.close(2.0)
     cluster.close()
+
+
+def test_a_broker_as_old_as_2017_is_read_and_committed_to_without_topic_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The older line of brokers still speaks the protocol of 0.10.2, which knows neither topic ids nor transactions."""
+    monkeypatch.setitem(consumer_room._COMMON, "api_version", (0, 10, 2))
+    p0 = Partition("t", 0)
+    with Kafka(tmp_path / "kafka", version=OLD_VERSION) as kafka:
+        kafka.create_topic("t", 1)
+        cluster = Cluster([kafka.address])
+        publish(kafka, "t", b"a", b"b")
+        assert cluster.topics(["t", "missing"]) == {"t": ("", 1)}
+        until(lambda: answers(lambda: cluster.commits("g", [p0])), "the coordinator is up")
+        assert cluster.bounds([p0]) == {p0: (0, 2)}
+        assert cluster.checksums({p0: 1}) == {p0: checksum(1, b"b")}
+        member = GroupConsumer([kafka.address], "g", ["t"], session_timeout_s=6.0, poll_records=10)
+        assigned(member, partitions=1)
+        place(member, {p0: 0})
+        assert read(member, 2) == [(p0, [(0, b"a"), (1, b"b")], 2)]
+        member.commit_now({p0: (2, "ours")}, 5.0)
+        assert cluster.commits("g", [p0]) == {p0: (2, "ours")}
+        member.close(2.0)
+        cluster.close()
 
 
 def test_nobody_there_is_said_in_words_and_leaves_no_threads_behind() -> None:
