@@ -2,7 +2,6 @@
 
 import time
 
-from tests.conftest import Build
 from tests.system import System
 
 HIERARCHY = {"dimension_name": "geography", "code_list_id": "cl-1", "state": "created"}
@@ -99,16 +98,3 @@ def test_an_instance_waits_for_its_import_tasks(today: System) -> None:
     assert today.stack.dataset_api.states()[instance] == "submitted"
     today.stack.dataset_api.finish_task(instance, "build_search_indexes", "geography")
     today.wait_ended(job)
-
-
-def test_the_periodic_check_alone_completes_everything(build: Build) -> None:
-    """With the shortcut after the last push switched off."""
-    system = build(env={"COMPLETE_AT_ONCE": "false"})
-    job = first, second = system.new_job("by-the-check", 2)
-    system.announce(*job)
-    system.count(first, 1510)
-    system.tell_totals(first)
-    system.count(second, 100)
-    system.wait_counted(job)
-    system.tell_totals(second)
-    system.wait_ended(job)

@@ -11,8 +11,8 @@ from tests.system import System
 
 @pytest.fixture(scope="module")
 def system(builder: Build) -> Iterator[System]:
-    """Two bridges on four partitions, four workers, two Beats."""
-    system = builder(bridges=2, apply_workers=2, push_workers=2, beats=2, partitions=4)
+    """Two bridges on four partitions, four workers, two Beats; what completes here is found by the periodic check alone."""
+    system = builder(bridges=2, apply_workers=2, push_workers=2, beats=2, partitions=4, env={"COMPLETE_AT_ONCE": "false"})
     yield system
     end(system)
 
@@ -22,22 +22,40 @@ def assignments(system: System, name: str) -> int:
     return system.stack.logs(name).count('"partitions_assigned"')
 
 
+def test_the_periodic_check_alone_completes_everything(system: System) -> None:
+    """With the shortcut after the last push switched off."""
+    job = first, second = system.new_job("by-the-check", 2)
+    system.announce(*job)
+    system.count(first, 1510)
+    system.tell_totals(first)
+    system.count(second, 100)
+    system.wait_counted(job)
+    system.tell_totals(second)
+    system.wait_ended(job)
+
+
 def test_bridges_that_come_and_go_while_records_flow(system: System) -> None:
     job = system.new_job("rebalanced", 8)
     system.announce(*job)
-    before = {name: assignments(system, name) for name in ("bridge", "bridge-2")}
+
+    def wait_assigned(name: str, before: int) -> None:
+        system.stack.wait_until(lambda: assignments(system, name) > before, what=f"an assignment to {name}")
+
     with system.flowing(*job, every_s=0.005):
-        time.sleep(1)
+        time.sleep(0.5)
+        first, second = (assignments(system, name) for name in ("bridge", "bridge-2"))
         system.stack.stop("bridge-2")  # in good order: its partitions are the other's at once
-        time.sleep(1)
+        wait_assigned("bridge", first)
         system.stack.start("bridge-2")
-        time.sleep(2)
+        wait_assigned("bridge-2", second)
+        time.sleep(0.5)
+        first, second = (assignments(system, name) for name in ("bridge", "bridge-2"))
         system.stack.kill("bridge")  # it is missed after the session time-out
-        time.sleep(4)
+        wait_assigned("bridge-2", second)
         system.stack.start("bridge")
-        time.sleep(2)
+        wait_assigned("bridge", first)
+        time.sleep(0.5)
     system.wait_ended(job)
-    assert all(assignments(system, name) >= times + 2 for name, times in before.items())
 
 
 def test_a_bridge_that_is_suspended_past_its_session(system: System) -> None:
