@@ -6,6 +6,7 @@ every `INITIALISE_LIST_INTERVAL` until it succeeds or the attempts are used up, 
 more when a ledger just born has become ready.
 """
 
+import random
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +26,9 @@ HOLD_S = 10.0
 
 LEISURELY = 50
 """Instances of long ago that one check settles after a birth."""
+
+FEW = 5
+"""Instances without a total that are asked for one by one, however short the listing is."""
 
 SYNC_LEASE_S = 120.0
 """Seconds after which a listing that never ended no longer keeps others from starting one."""
@@ -98,12 +102,15 @@ def check(ledger: Ledger, settings: Settings) -> Check | None:
     for instance_id, since_s in due.parked:
         if now_s - since_s > settings.parked_ttl_s:
             count = ledger.bury_parked(instance_id, "parked longer than PARKED_TTL", settings.parked_ttl_s)
-            log.error("parked_instance_given_up", instance_id=instance_id, count=count)
+            if count:
+                log.error("parked_instance_given_up", instance_id=instance_id, count=count)
     state = ledger.sync_state()
     look, sync = due.look + due.totals, sync_is_due(state, now_s, due.ready_since_s, settings)
-    # Many instances that lack only their total are cheaper to list than to ask for one by one.
-    if len(due.totals) > max(5, int(state.get("pages") or 1)):
-        look, sync = due.look, True
+    # Many instances that lack only their total are cheaper to list than to ask for one by one. A few are asked for all the
+    # same, not always the same ones: what has left `submitted` is in no listing. Without a listing all of them are.
+    few = max(FEW, int(state.get("pages") or 1))
+    if len(due.totals) > few and not state.get("why"):
+        look, sync = due.look + tuple(random.sample(due.totals, few)), True
     return Check(due.push, look, due.jobs, sync)
 
 
@@ -131,7 +138,7 @@ async def sync(
     times = int(state.get("times") or 0)
     ledger.note_sync({"tried": started_ms})
     try:
-        listing = await following.sync(ledger, dataset_api, import_api, jobs_too=times % following.JOBS_EVERY == 0)
+        listing = await following.sync(ledger, dataset_api)
     except Transient as error:
         attempts = int(state.get("attempts") or 0) + 1
         ledger.note_sync({"attempts": attempts, "why": str(error)})
@@ -141,5 +148,13 @@ async def sync(
     finally:
         ledger.end_lease("sync")
     ledger.note_sync({"ok": started_ms, "attempts": 0, "pages": listing.pages, "times": times + 1, "why": ""})
-    log.info("listing_read", pages=listing.pages, listed=listing.listed, new=listing.new, missing=listing.missing, jobs=listing.jobs)
+    log.info("listing_read", pages=listing.pages, listed=listing.listed, new=listing.new, missing=len(listing.missing))
+    if times % following.JOBS_EVERY == 0:
+        try:
+            jobs = await following.find_jobs(ledger, import_api, listing.busy_jobs)
+        except Transient as error:
+            ledger.note_sync({"times": times})  # the next listing asks again
+            log.warning("jobs_not_listed", reason=str(error))
+        else:
+            log.info("jobs_listed", jobs=jobs)
     return listing

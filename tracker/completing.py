@@ -8,6 +8,7 @@ those pending only after a GET, later than any copy of a PUT can arrive, that sh
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,6 +23,9 @@ from tracker.pushing import ComeAgain, Park, Rules
 
 log = structlog.get_logger(__name__)
 
+IMPORT_API_PAUSE_S = 10.0
+"""After a call that the Import API did not answer, jobs are left alone for so long: counts must not wait behind them."""
+
 
 class Ledger(pushing.Ledger, Protocol):
     """What completing needs of the ledger."""
@@ -35,8 +39,11 @@ class Ledger(pushing.Ledger, Protocol):
     def park(self, turn: Turn, kind: str, reason: str) -> None:
         """Set the instance aside for a person."""
 
-    def state_put(self, turn: Turn) -> float | None:
-        """A PUT of its state is about to be sent; seconds since the one before."""
+    def state_put(self, turn: Turn, alive_s: float | None) -> float | None:
+        """A PUT of its state is about to be sent; seconds to wait for an older copy instead."""
+
+    def state_not_put(self, turn: Turn) -> None:
+        """That PUT never left."""
 
     def finish(self, turn: Turn, state: str) -> bool:
         """It has ended; whether it should be pushed all the same."""
@@ -111,6 +118,7 @@ class Advancing:
         self.clock = clock
         self.complete_at_once = complete_at_once
         self.at_a_time = at_a_time
+        self._import_api_away_until = -math.inf
 
     async def instance(self, instance_id: str, *, check: bool = False, force: bool = False) -> Advanced:
         """
@@ -162,13 +170,14 @@ class Advancing:
         if turn.job_id:
             self.ledger.expect_job(turn.job_id)
         allowed_at = self.clock()
-        before_s = self.ledger.state_put(turn)
-        if instance.etag is None and before_s is not None and before_s < self.rules.quarantine_s:
-            # 2017's API takes `completed` from any state: an old copy could undo what an editor did since.
-            raise ComeAgain("a PUT of completed may still be on its way", self.rules.quarantine_s)
+        # 2017's API takes `completed` from any state: an old copy could undo what an editor did since.
+        wait_s = self.ledger.state_put(turn, self.rules.quarantine_s if instance.etag is None else None)
+        if wait_s is not None:
+            raise ComeAgain("a PUT of completed may still be on its way", wait_s)
         try:
             await self.dataset_api.put_state(turn.instance_id, "completed", instance.etag, allowed_at=allowed_at)
         except NotSent as error:
+            self.ledger.state_not_put(turn)
             raise ComeAgain(str(error), self.rules.wait_s(turn.tries)) from error
         except (TurnedAway, OutcomeUnknown, Refused) as error:
             again = await pushing.read(turn, self.ledger, self.dataset_api, self.rules)
@@ -215,15 +224,27 @@ class Advancing:
         return [instance_id for instance_id in results if isinstance(instance_id, str)]
 
     async def jobs(self, job_ids: Iterable[str]) -> None:
-        """Look at jobs, one after the other, until none was asked for again meanwhile. Raises LedgerUnavailable."""
-        for job_id in job_ids:
+        """
+        Look at jobs, a few at a time, each until it was not asked for again meanwhile. Raises LedgerUnavailable.
+
+        While the Import API does not answer they are left for later, so that no count waits behind them.
+        """
+        places = asyncio.Semaphore(self.at_a_time)
+
+        async def one(job_id: str) -> None:
             try:
-                while await self.job(job_id) == "again":
-                    pass
+                async with places:
+                    while self.clock() >= self._import_api_away_until and await self.job(job_id) == "again":
+                        pass
             except NotNow:
-                continue  # whoever holds it sees that it was asked for again
+                return  # whoever holds it sees that it was asked for again
             except LostTurn as error:
                 log.warning("job_turn_lost", job_id=job_id, reason=str(error))
+
+        results = await asyncio.gather(*(one(job_id) for job_id in job_ids), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result  # only now: the others have been looked at
 
     async def job(self, job_id: str) -> str:
         """
@@ -258,9 +279,12 @@ class Advancing:
 
     async def _job_state(self, turn: JobTurn) -> tuple[str, str, bool]:
         """Read the job and its siblings, PUT where needed, and read again; returns outcome, state, and whether it PUT."""
-        job = await self.import_api.get_job(turn.job_id)
-        siblings = await asyncio.gather(*(self.dataset_api.get_instance(sibling) for sibling in job.instance_ids))
-        target = job_target(sibling.state for sibling in siblings)
+        try:
+            job = await self.import_api.get_job(turn.job_id)
+        except Transient:
+            self._import_api_away_until = self.clock() + IMPORT_API_PAUSE_S
+            raise
+        target = job_target(await self._sibling_states(job))
         if target is None:
             return "not ready", job.state, False
         put = not _right(job.state, target)
@@ -271,6 +295,17 @@ class Advancing:
         if not _right(job.state, target):
             raise ComeAgain(f"the job is {job.state} after a PUT of {target}", self.rules.wait_s(turn.tries))
         return "done", job.state, put
+
+    async def _sibling_states(self, job: Job) -> list[str]:
+        """The states of the job's instances, a few calls at a time, up to the first that is not done."""
+        states: list[str] = []
+        for at in range(0, len(job.instance_ids), self.at_a_time):
+            some = job.instance_ids[at : at + self.at_a_time]
+            siblings = await asyncio.gather(*(self.dataset_api.get_instance(sibling) for sibling in some))
+            states += [sibling.state for sibling in siblings]
+            if job_target(states) is None:
+                break
+        return states
 
     async def _put_job(self, turn: JobTurn, job: Job, target: str) -> Job:
         for word in (target, "error") if target == "failed" else (target,):

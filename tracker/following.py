@@ -5,7 +5,7 @@ At start-up and every `SYNC_INTERVAL` the full listing of submitted
 instances finds what others did; jobs left submitted though all their instances are done are found by the same walk.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -74,16 +74,16 @@ class ImportApi(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a full listing came to: pages read, instances listed, new ones, followed ones that it lacks, jobs to look at."""
+    """What a full listing came to: pages read, instances listed, new ones, followed ones that it lacks, jobs that it names."""
 
     pages: int
     listed: int
     new: int
-    missing: int
-    jobs: int
+    missing: tuple[str, ...]
+    busy_jobs: frozenset[str]
 
 
-async def sync(ledger: Ledger, dataset_api: DatasetApi, import_api: ImportApi, *, jobs_too: bool) -> Listing:
+async def sync(ledger: Ledger, dataset_api: DatasetApi) -> Listing:
     """
     Walk the full listing. Raises Transient; what was read until then is followed all the same.
 
@@ -105,12 +105,11 @@ async def sync(ledger: Ledger, dataset_api: DatasetApi, import_api: ImportApi, *
             break
     missing = before - listed
     ledger.watch(missing)
-    jobs = await _left_submitted(ledger, import_api, busy_jobs) if jobs_too else 0
-    return Listing(pages, len(listed), new, len(missing), jobs)
+    return Listing(pages, len(listed), new, tuple(sorted(missing)), frozenset(busy_jobs))
 
 
-async def _left_submitted(ledger: Ledger, import_api: ImportApi, busy: set[str]) -> int:
-    """Have every submitted job looked at that has no submitted instance; returns how many."""
+async def find_jobs(ledger: Ledger, import_api: ImportApi, busy: Collection[str]) -> int:
+    """Have every submitted job looked at that has no submitted instance (`busy`); returns how many. Raises Transient."""
     offset = found = 0
     while True:
         page = await import_api.list_jobs("submitted", offset, PAGE)

@@ -108,10 +108,10 @@ class Ledger:
         if reply[5] != "1":
             raise LedgerUnavailable(f"the ledger has format {reply[5]}, this version knows 1")
         partitions = {}
-        for topic, number, epoch, position, checksum, horizon in zip(*[iter(reply[7:])] * 6, strict=True):
+        for topic, number, epoch, position, checksum, horizon in zip(*[iter(reply[8:])] * 6, strict=True):
             partition = Partition(topic, int(number))
             partitions[partition] = PartitionState(partition, epoch, int(position), checksum, int(horizon) if horizon else None)
-        return LedgerState(reply[1] or None, int(reply[2]), int(reply[3]), reply[4] == "1", partitions, reply[6])
+        return LedgerState(reply[1] or None, int(reply[2]), int(reply[3]), reply[4] == "1", partitions, reply[6], reply[7])
 
     def birth(self, expected: str | None, number: int, starts: Sequence[PartitionStart], *, settle_s: float, reason: str) -> str:
         """Give birth to ledger `number` if `expected` is still the one in force; returns the id in force afterwards."""
@@ -120,9 +120,14 @@ class Ledger:
             args += [start.partition.topic, start.partition.number, start.epoch, start.next, "" if start.horizon is None else start.horizon]
         return cast("str", self._run("birth", *args)[1])
 
-    def verify(self, ledger: str) -> bool:
-        """Declare the ledger right for the server's present run; False when another id is in force, or it is void."""
-        return bool(self._run("verify", ledger)[0] == "OK")
+    def verify(self, examined: LedgerState) -> bool:
+        """
+        Declare the ledger right for the server run on which it was examined.
+
+        False when another id is in force, when it is void, and when the server has restarted or its ledger gone back
+        since: then it is to be examined again.
+        """
+        return bool(self._run("verify", examined.id or "", examined.run, examined.version)[0] == "OK")
 
     def void(self, reason: str) -> str:
         """
@@ -142,6 +147,8 @@ class Ledger:
             start.epoch,
             start.next,
             "" if start.horizon is None else start.horizon,
+            int(start.replaces is not None),
+            start.replaces or "",
         )
         if reply[0] == "OTHER":
             raise LostTurn(f"ledger {reply[1]} has taken the place of {ledger}")
@@ -247,16 +254,26 @@ class Ledger:
 
     def bury_owed(self, turn: Turn, reason: str) -> int:
         """Turn what is owed into a dead letter; returns the count."""
-        return int(self._run("bury", turn.instance_id, turn.token, reason, 0, self._finished_ttl_ms)[1])
+        return int(self._run("bury", turn.instance_id, turn.token, reason, 0, self._finished_ttl_ms, self._lease_ms)[1])
 
     def bury_parked(self, instance_id: str, reason: str, parked_longest_s: float) -> int:
         """The same for an instance parked for longer than `parked_longest_s`; 0 when it is not."""
-        return int(self._run("bury", instance_id, "", reason, int(parked_longest_s * 1000), self._finished_ttl_ms)[1])
+        return int(self._run("bury", instance_id, "", reason, int(parked_longest_s * 1000), self._finished_ttl_ms, 0)[1])
 
-    def state_put(self, turn: Turn) -> float | None:
-        """A PUT of the instance's state is about to be sent; returns the seconds since the one before, None for none."""
-        reply = self._run("state_put", turn.instance_id, turn.token, self._lease_ms)
+    def state_put(self, turn: Turn, alive_s: float | None) -> float | None:
+        """
+        A PUT of the instance's state is about to be sent.
+
+        `alive_s` is how long an older copy can be on its way, None where If-Match holds it back. Returns None to go
+        ahead, or the seconds until the older one is dead.
+        """
+        alive = "" if alive_s is None else int(alive_s * 1000)
+        reply = self._run("state_put", turn.instance_id, turn.token, self._lease_ms, "send", alive)
         return int(reply[1]) / 1000 if reply[1] else None
+
+    def state_not_put(self, turn: Turn) -> None:
+        """That PUT never left."""
+        self._run("state_put", turn.instance_id, turn.token, self._lease_ms, "never left", "")
 
     def finish(self, turn: Turn, state: str) -> bool:
         """The instance has ended; gives the lock back. Returns whether it owes something all the same and should be pushed."""

@@ -27,7 +27,7 @@ class LedgerState:
     The ledger as it stands.
 
     `id` is None where there is none, `verified` is about the server's present run, `void` is why a person wants it born
-    anew, "" when nobody does.
+    anew, "" when nobody does. `run` is the server run on which all this was read.
     """
 
     id: str | None
@@ -36,16 +36,23 @@ class LedgerState:
     verified: bool
     partitions: dict[Partition, PartitionState] = field(default_factory=dict)
     void: str = ""
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionStart:
-    """Where a partition begins in a ledger. `horizon` is None for registrations, which set nothing aside."""
+    """
+    Where a partition begins in a ledger.
+
+    `horizon` is None for registrations, which set nothing aside. `replaces` is the epoch whose place it takes, None
+    where the ledger does not know the partition yet.
+    """
 
     partition: Partition
     epoch: str
     next: int
     horizon: int | None
+    replaces: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
+import structlog
+
 from tracker.errors import NotSent, OutcomeUnknown, Refused, Transient, TurnedAway, UnknownInstance
 from tracker.instance import Instance
 from tracker.ledger_state import Intent, Turn
+
+log = structlog.get_logger(__name__)
 
 
 class Ledger(Protocol):
@@ -104,18 +108,25 @@ class Park(Exception):
         self.why = why
 
 
+TURN_S = 3.0
+"""Seconds after which a turn ends though more is owed: an instance with a steady flow must not keep the others waiting."""
+
+PARKED_AT = 2
+"""How often in a row the API must say that it does not know an instance before it is shown as parked."""
+
 READ_BACKS = 3
 """Unknown outcomes that one turn reads back before it leaves the rest to a later one."""
 
 
 async def push(turn: Turn, ledger: Ledger, api: DatasetApi, rules: Rules, clock: Callable[[], float]) -> Turn:
     """
-    Send what is owed until nothing is, also what gathers meanwhile. Returns the turn, which is then settled.
+    Send what is owed, also what gathers meanwhile. Returns the turn, settled, or still owing after `TURN_S`.
 
     Raises ComeAgain or Park when it cannot go on now, LostTurn when the lock has passed on. The intent, if one is
     open then, stays as it is for whoever holds the lock next.
     """
     read_backs = 0
+    begun = clock()
     while True:
         if turn.intent is not None:
             turn = await _resolve(turn, turn.intent, ledger, api, rules, clock)
@@ -126,6 +137,8 @@ async def push(turn: Turn, ledger: Ledger, api: DatasetApi, rules: Rules, clock:
         elif turn.owed > 0:
             turn = await _send_what_is_owed(turn, ledger, api, rules, clock)
         else:
+            return turn
+        if turn.intent is None and turn.aside is None and clock() - begun > TURN_S:
             return turn
         if turn.intent is not None:
             read_backs += 1
@@ -144,7 +157,9 @@ async def read(turn: Turn, ledger: Ledger, api: DatasetApi, rules: Rules) -> Ins
         return await api.get_instance(turn.instance_id)
     except UnknownInstance as error:
         times = ledger.unknown(turn)
-        raise ComeAgain(str(error), rules.unknown_s if times > 1 else rules.wait_s(turn.tries, slow=True)) from error
+        if times == PARKED_AT:
+            log.warning("instance_unknown", instance_id=turn.instance_id, reason=str(error), times=times)
+        raise ComeAgain(str(error), rules.unknown_s if times >= PARKED_AT else rules.wait_s(turn.tries, slow=True)) from error
     except Transient as error:
         _come_again(turn, error, rules)
 

@@ -36,8 +36,28 @@ task ends below its time limit though every call times out.
 RETRY = {"autoretry_for": (LedgerUnavailable,), "max_retries": 4, "retry_backoff": 1, "retry_backoff_max": 10, "retry_jitter": True}
 
 
+JOBS_CHUNK = 8
+"""Jobs to a task: as many as are looked at at a time, each of which may wait for several calls."""
+
+BACKLOG = 200
+"""
+Messages waiting for push workers beyond which none is added: the ledger knows what is owed, so a day without push
+workers must not fill Redis. The periodic check sends again when the queue is shorter.
+"""
+
+
+def backlogged() -> bool:
+    """Whether enough waits for push workers already."""
+    with app.connection_or_acquire() as connection:
+        # Not passively: kombu would look for the queue without the key prefix, and not find it.
+        waiting = connection.default_channel.queue_declare("tracker.push").message_count
+    return bool(waiting > BACKLOG)
+
+
 def push_later(instance_ids: Sequence[str]) -> None:
-    """Send push tasks for these instances, many to a task."""
+    """Send push tasks for these instances, many to a task; none while enough of them wait."""
+    if not instance_ids or backlogged():
+        return
     for some in counting.chunks(instance_ids, PUSH_CHUNK):
         push_counts.apply_async((some,), argsrepr=_names(some))
 
@@ -93,13 +113,16 @@ def check_completion(instance_ids: list[str] | None = None) -> None:
         named = [counting.check_id(name, "instance id") for name in instance_ids]
         complete_instances.apply_async((named,), {"force": True}, argsrepr=_names(named))
         return
+    if backlogged():
+        log.warning("push_queue_backlogged", more_than=BACKLOG)
+        return
     found = checking.check(rooms().ledger, rooms().settings)
     if found is None:
         return
     push_later(found.push)
     for some in counting.chunks(found.look, PUSH_CHUNK):
         complete_instances.apply_async((some,), argsrepr=_names(some))
-    for some in counting.chunks(found.jobs, PUSH_CHUNK):
+    for some in counting.chunks(found.jobs, JOBS_CHUNK):
         complete_jobs.apply_async((some,), argsrepr=_names(some))
     if found.sync:
         sync_active_instances.apply_async()
@@ -108,7 +131,10 @@ def check_completion(instance_ids: list[str] | None = None) -> None:
 @app.task(name="tracker.sync_active_instances", **RETRY)
 def sync_active_instances() -> None:
     """Read the full listing of submitted instances, if nobody else is at it."""
-    rooms().run(checking.sync(rooms().ledger, rooms().dataset_api, rooms().import_api, rooms().settings))
+    listing = rooms().run(checking.sync(rooms().ledger, rooms().dataset_api, rooms().import_api, rooms().settings))
+    if listing is not None and not backlogged():
+        for some in counting.chunks(listing.missing, PUSH_CHUNK):
+            complete_instances.apply_async((some,), argsrepr=_names(some))
 
 
 @app.task(name="tracker.add_inserted_count", bind=True, **RETRY)

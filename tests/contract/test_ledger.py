@@ -2,6 +2,7 @@
 
 import uuid
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import redis
@@ -117,12 +118,38 @@ def test_a_recreated_topic_counts_in_full_and_late_batches_of_the_old_one_still_
     ledger.apply(counts(ledger, 0, ("i-1", 1)))
     late = counts(ledger, 1, ("i-1", 2))
     ledger_id = ledger.state([TOPIC]).id or ""
-    assert ledger.start_partition(ledger_id, PartitionStart(P0, "e2", 0, None)) == 0
+    assert ledger.start_partition(ledger_id, PartitionStart(P0, "e2", 0, None, replaces="e1")) == 0
     ledger.apply(batch(ledger, 0, 1, [(0, ObservationsInserted("i-1", 4))], epoch="e2"))
-    assert ledger.start_partition(ledger_id, PartitionStart(P0, "e2", 0, None)) == 1
+    assert ledger.start_partition(ledger_id, PartitionStart(P0, "e2", 0, None, replaces="e1")) == 1
     ledger.apply(late)
     ledger.apply(late)
     assert (owed(ledger, "i-1"), ledger.positions([P0]).next[P0]) == (7, ("e2", 1))
+
+
+def test_a_start_decided_on_old_evidence_changes_nothing(ledger: Ledger) -> None:
+    """A bridge slept over a second re-creation of the topic: what it decided before must not begin an epoch twice."""
+    ledger_id = ledger.state([TOPIC]).id or ""
+    ledger.start_partition(ledger_id, PartitionStart(P0, "e3", 0, None, replaces="e1"))
+    ledger.apply(batch(ledger, 0, 1, [(0, ObservationsInserted("i-1", 5))], epoch="e3"))
+    assert ledger.start_partition(ledger_id, PartitionStart(P0, "e2", 0, None, replaces="e1")) == 1
+    assert ledger.positions([P0]).next[P0] == ("e3", 1)
+    ledger.start_partition(ledger_id, PartitionStart(P0, "e2", 0, None, replaces="e3"))
+    assert ledger.start_partition(ledger_id, PartitionStart(P0, "e3", 0, None, replaces="e2")) == 1, "an epoch goes on where it was"
+
+
+def test_late_batches_of_a_topic_made_anew_below_its_horizon_are_not_simply_owed(client: "redis.Redis", prefix: str) -> None:
+    ledger = Ledger(client, prefix)
+    ledger.birth(None, 1, [PartitionStart(P0, "e1", 0, 4)], settle_s=0, reason="test")
+    late, later = counts(ledger, 0, ("i-1", 10)), counts(ledger, 1, ("i-1", 3))
+    ledger.apply(counts(ledger, 2, ("i-1", 1)))
+    ledger.start_partition(ledger.state([TOPIC]).id or "", PartitionStart(P0, "e2", 0, None, replaces="e1"))
+    ledger.apply(late)
+    turn = ledger.take("i-1")
+    assert (turn.owed, turn.aside) == (0, 11)
+    ledger.release(ledger.seen(turn, Instance("i-1", "submitted", None, None, 11, "t0")))
+    ledger.apply(later)
+    assert owed(ledger, "i-1") == 0
+    assert [letter["perhaps"] for letter in stream(ledger, "dead")] == ["3"]
 
 
 def test_what_kafka_deleted_is_recorded_and_next_moves_on(ledger: Ledger) -> None:
@@ -208,8 +235,10 @@ def test_after_a_restart_of_redis_all_but_verification_is_refused(ledger: Ledger
     for call in (lambda: ledger.take("i-1"), lambda: ledger.apply(counts(ledger, 0, ("i-1", 1)))):
         with pytest.raises(LedgerUnavailable):
             call()
-    assert not ledger.verify("7-other")
-    assert ledger.verify(state.id or "")
+    assert not ledger.verify(replace(state, id="7-other"))
+    assert not ledger.verify(replace(state, run="the run before")), "it restarted while it was examined"
+    assert not ledger.verify(replace(state, version=state.version + 1)), "it went back while it was examined"
+    assert ledger.verify(state)
     assert ledger.apply(counts(ledger, 0, ("i-1", 1))) == ["i-1"]
 
 

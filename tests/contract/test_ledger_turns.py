@@ -147,6 +147,24 @@ def test_a_parked_instance_gathers_waits_for_a_person_and_is_given_up_as_a_dead_
     assert ledger.client.pttl(f"{ledger.prefix}i:i-1") > 0
 
 
+def test_what_was_given_up_is_not_looked_at_again_and_a_parked_one_that_is_gone_is_forgotten(ledger: Ledger) -> None:
+    ledger.register("i-1", None)
+    turn = ledger.take("i-1")
+    ledger.unknown(turn)
+    ledger.unknown(turn)
+    ledger.release(turn, delay_s=60, reason="unknown", watch_s=0)
+    ledger.bury_parked("i-1", "too long", -1)
+    due = ledger.due(10, 10, 0)
+    assert (due.look, due.totals, due.parked) == ((), (), ())
+    turn = ledger.take("i-1", force=True)
+    ledger.unknown(turn)
+    ledger.unknown(turn)
+    assert ledger.due(10, 10, 0).parked == (), "given up already"
+    ledger.client.zadd(f"{ledger.prefix}parked", {"ghost": 1})
+    assert ledger.bury_parked("ghost", "too long", 3600) == 0
+    assert ledger.due(10, 10, 0).parked == ()
+
+
 def test_a_person_s_retry_unparks(ledger: Ledger) -> None:
     ledger.apply(counts(ledger, 0, ("i-1", 5)))
     ledger.park(take_settled(ledger, "i-1"), "refused", "400")

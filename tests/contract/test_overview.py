@@ -36,7 +36,8 @@ def test_a_void_ledger_is_refused_until_the_next_birth(ledger: Ledger) -> None:
     void = ledger.void("a person asked for it")
     with pytest.raises(LedgerUnavailable, match="void"):
         ledger.register("i-1", None)
-    assert not ledger.verify(void)
+    assert ledger.state([]).id == void
+    assert not ledger.verify(ledger.state([]))
     assert (ledger.state(()).void, ledger.state(()).verified) == ("a person asked for it", False)
     ledger.birth(void, 2, [], settle_s=0, reason="test")
     assert (ledger.state(()).void, ledger.state(()).verified) == ("", True)

@@ -4,7 +4,8 @@
 --                                   it is verified for), born and settle (ms), unpassed (partitions below their horizon), reason,
 --                                   void (present: why a person wants it born anew; run then matches no server)
 --   partitions              hash    "topic:partition" -> epoch in force
---   part:<t>:<p>:<epoch>    hash    next, checksum (of the record at next - 1), horizon (absent: none or passed), ranges
+--   part:<t>:<p>:<epoch>    hash    next, checksum (of the record at next - 1), horizon (absent: none or passed), old (another
+--                                   epoch has taken its place), ranges
 --                                   ("from-to-checksum,…": applied above next, because they arrived early)
 --   i:<instance>            hash    one instance; its fields are listed below
 --   owing                   zset    instances with counts, an intent or an aside to settle -> due (ms)
@@ -121,11 +122,11 @@ local function bury(...) redis.call('XADD', P .. 'dead', '*', 'at', int(NOW), ..
 
 -- The state of a partition's part hash: next and the ranges applied above it.
 local function read_part(part)
-  local v = redis.call('HMGET', part, 'next', 'ranges', 'horizon', 'checksum')
+  local v = redis.call('HMGET', part, 'next', 'ranges', 'horizon', 'old')
   if not v[1] then return nil end
   local ranges = {}
   for from, to, sum in string.gmatch(v[2] or '', '(%d+)-(%d+)-(%x*)') do ranges[#ranges + 1] = {tonumber(from), tonumber(to), sum} end
-  return {next = tonumber(v[1]), ranges = ranges, horizon = tonumber(v[3]), checksum = v[4] or ''}
+  return {next = tonumber(v[1]), ranges = ranges, horizon = tonumber(v[3]), old = v[4]}
 end
 
 -- Note [from, to) as applied: next moves on over everything that is now without a hole. Returns the new next.
@@ -145,7 +146,7 @@ local function extend(part, p, from, to, checksum)
   local text = {}
   for _, r in ipairs(keep) do text[#text + 1] = int(r[1]) .. '-' .. int(r[2]) .. '-' .. r[3] end
   redis.call('HSET', part, 'next', int(nxt), 'ranges', table.concat(text, ','))
-  if p.horizon and nxt >= p.horizon then
+  if p.horizon and not p.old and nxt >= p.horizon then
     redis.call('HDEL', part, 'horizon')
     redis.call('HINCRBY', P .. 'ledger', 'unpassed', -1)
     LEDGER[8] = tonumber(LEDGER[8]) - 1

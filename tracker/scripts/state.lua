@@ -2,7 +2,7 @@
 local run = run_id() or ''
 local wanted = {}
 for _, topic in ipairs(ARGV) do wanted[topic] = true end
-local out = {'OK', ID or '', NUMBER or '0', LEDGER[3] or '0', LEDGER[5] == run and '1' or '0', LEDGER[4] or FORMAT, redis.call('HGET', P .. 'ledger', 'void') or ''}
+local out = {'OK', ID or '', NUMBER or '0', LEDGER[3] or '0', LEDGER[5] == run and '1' or '0', LEDGER[4] or FORMAT, redis.call('HGET', P .. 'ledger', 'void') or '', run}
 local epochs = redis.call('HGETALL', P .. 'partitions')
 for n = 1, #epochs, 2 do
   local topic, partition = string.match(epochs[n], '^(.*):(%d+)$')

@@ -5,7 +5,7 @@ if no then return no end
 local k = held(ARGV[1], ARGV[2], tonumber(ARGV[3]))
 if not k then return LOST end
 local times = redis.call('HINCRBY', k, 'unk', 1)
-if times >= 2 and redis.call('HEXISTS', k, 'pk') == 0 then
+if times >= 2 and redis.call('HEXISTS', k, 'pk') == 0 and redis.call('HEXISTS', k, 'end') == 0 then
   redis.call('HSET', k, 'pk', 'unknown', 'pkd', int(NOW))
   redis.call('ZADD', P .. 'parked', NOW, ARGV[1])
   changed()

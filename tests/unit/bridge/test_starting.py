@@ -240,7 +240,7 @@ def test_a_partition_added_later_starts_at_its_oldest_without_a_horizon() -> Non
 
 def test_a_topic_made_anew_starts_at_its_oldest_and_counts_in_full() -> None:
     anew = replace(SOUND, topic_ids={"counts": "e2", "registrations": "e"}, bounds={**SOUND.bounds, C0: Bounds(2, 300)})
-    assert plan_starts(anew) == ([PartitionStart(C0, "e2", 2, None), PartitionStart(C1, "e2", 0, None)], [])
+    assert plan_starts(anew) == ([PartitionStart(C0, "e2", 2, None, "e"), PartitionStart(C1, "e2", 0, None, "e")], [])
 
 
 def test_what_kafka_deleted_before_it_was_applied_is_a_loss() -> None:

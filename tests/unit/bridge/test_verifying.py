@@ -154,7 +154,7 @@ def test_a_ledger_replaced_between_state_and_verification_is_looked_at_again() -
     look_until_trusted(verifier(world))
 
     class Replaced(FakeLedger):
-        def verify(self, ledger: str) -> bool:
+        def verify(self, examined: LedgerState) -> bool:
             return False
 
         def state(self, topics: object) -> LedgerState:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.unit.tracker.model_apis import PUT_FATES, ModelDatasetApi, ModelImportApi, Stored
 from tracker.completing import Advanced, Advancing
+from tracker.errors import Transient
 from tracker.events import Batch, ObservationsInserted, Partition, pack
 from tracker.instance import Instance, Job
 from tracker.ledger import Ledger
@@ -265,6 +266,62 @@ def test_an_error_nobody_foresaw_in_one_instance_does_not_keep_the_others_from_e
     with pytest.raises(RuntimeError, match="a fault of ours"):
         run.push("b", "a")
     assert run.dataset_api.instances["a"].state == "completed"
+
+
+def test_looking_often_at_2017_s_instance_does_not_put_its_completion_off() -> None:
+    """Only a PUT that left counts as one on its way, not every look at it."""
+    run = Import(rules=Rules(timeout_s=5.0, max_request_age_s=10.0, backoff_s=0.0, jitter=lambda: 0.0), etags=False)
+    run.count("a", 1510)
+    fates = iter(["fine", "not sent"])
+    run.dataset_api.fate = lambda: next(fates, "fine")
+    assert run.advance("a").outcome == "later"
+    assert run.advance("a", check=True).outcome == "completed"
+    run.count("b", 900)
+    fates = iter(["fine", "lost"])
+    assert run.advance("b").outcome == "later"
+    for _ in range(3):
+        assert run.advance("b", check=True).outcome == "later"
+    run.ledger.client.hincrby(f"{run.ledger.prefix}i:b", "ps", -15_001)
+    assert run.advance("b", check=True).outcome == "completed"
+
+
+def test_siblings_are_asked_for_a_few_at_a_time_up_to_the_first_that_is_not_done() -> None:
+    run = Import()
+    names = tuple(f"s-{n}" for n in range(100))
+    run.dataset_api.instances |= {name: Stored(state="completed") for name in names}
+    run.dataset_api.instances["s-10"].state = "submitted"
+    run.import_api.jobs["job-9"] = Job("job-9", "submitted", names)
+    run.ledger.expect_job("job-9")
+    asyncio.run(run.advancing.jobs(["job-9"]))
+    assert len(run.dataset_api.calls) == 16
+    run.dataset_api.instances["s-10"].state = "completed"
+    run.ledger.expect_job("job-9")
+    asyncio.run(run.advancing.jobs(["job-9"]))
+    assert run.import_api.jobs["job-9"].state == "completed"
+
+
+def test_an_import_api_that_does_not_answer_is_left_alone_for_a_while() -> None:
+    run = Import()
+    now = 0.0
+    run.advancing.clock = lambda: now
+    asked = 0
+
+    async def hole(job_id: str) -> Job:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0)
+        raise Transient(f"GET /jobs/{job_id}: time-out")
+
+    run.import_api.get_job = hole  # type: ignore[method-assign]
+    for n in range(30):
+        run.ledger.expect_job(f"j-{n}")
+    asyncio.run(run.advancing.jobs([f"j-{n}" for n in range(30)]))
+    assert asked == 8, "those under way at once; the others wait"
+    asyncio.run(run.advancing.jobs([f"j-{n}" for n in range(30)]))
+    assert asked == 8
+    now = 11.0
+    asyncio.run(run.advancing.jobs(["j-0"]))
+    assert asked == 9
 
 
 def test_late_counts_of_a_completed_instance_still_reach_the_api() -> None:

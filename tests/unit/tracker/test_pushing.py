@@ -201,6 +201,29 @@ def test_what_a_published_instance_is_owed_becomes_a_dead_letter() -> None:
     assert [letter["count"] for _, letter in letters] == ["5"]  # type: ignore[union-attr,index]
 
 
+def test_a_turn_ends_after_a_few_seconds_though_more_is_owed() -> None:
+    way = path()
+    now = 0.0
+
+    def tick() -> float:
+        nonlocal now
+        now += 0.5
+        return now
+
+    def more_meanwhile() -> str:
+        way.count(1)
+        return "fine"
+
+    way.api.fate = more_meanwhile
+
+    way.count(1)
+    turn = way.ledger.take("i-1")
+    turn = asyncio.run(pushing.push(turn, way.ledger, way.api, way.rules, tick))
+    assert turn.owed > 0
+    assert now < 5
+    assert way.ledger.release(turn) is True, "it is pushed again"
+
+
 def test_back_offs_grow_up_to_a_bound_and_are_jittered() -> None:
     rules = Rules(jitter=lambda: 1.0)
     assert [rules.wait_s(tries) for tries in (0, 1, 2, 10, 10**6)] == [0.2, 0.4, 0.8, 15.0, 15.0]
