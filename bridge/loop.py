@@ -42,6 +42,9 @@ topic deleted and made anew would be read on at the old offset; within this time
 filled beyond that offset without one fetch that fails.
 """
 
+MAX_WAITING = 500
+"""Tasks in the apply queue beyond which no partition is begun: workers are away, or far behind."""
+
 LOOK_S = 0.2
 """The least time between two looks at evidence that led to nothing new."""
 
@@ -178,7 +181,7 @@ class Bridge:
         """Seek every partition that has no place to the ledger's `next`."""
         now = self._clock()
         new = [partition for partition in self._mine if partition not in self._places]
-        if not new or not self._trusted or not self._troubles.may_try("reading", now):
+        if not new or not self._trusted or not self._troubles.may_try("reading", now) or not self._queue_has_room(now):
             return
         with self._troubles.trying("reading", now):
             positions = self._ledger.positions(new)
@@ -191,6 +194,13 @@ class Bridge:
                 epoch, start = positions.next[partition]
                 self._mine[partition].seek(partition, start)
                 self._places[partition] = Place(epoch, start)
+
+    def _queue_has_room(self, now: float) -> bool:
+        """Whether a partition may begin: what waits in the queue is read again, and without workers each start adds copies."""
+        if self._troubles.may_try("publishing", now):
+            with self._troubles.trying("publishing", now):
+                return self._publisher.queue_length() <= MAX_WAITING
+        return False
 
     def _holds(self, positions: Positions) -> bool:
         """Whether these positions are those of the ledger that is trusted; it is doubted when not."""

@@ -206,6 +206,24 @@ def test_a_rejoin_seeks_to_the_ledger_and_never_to_the_commit() -> None:
     assert world.ledger.api == {"a": 6}
 
 
+def test_without_workers_rejoining_again_and_again_adds_no_copies_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.loop.MAX_WAITING", 5)
+    world = World(counts_partitions=1)
+    bridge = running(world)
+    for _ in range(6):
+        world.produce("a")
+        bridge.step()
+    waiting = len(world.publisher.queue)
+    assert waiting > 5
+    for _ in range(20):
+        world.kafka.rebalance()
+        for _ in range(5):
+            bridge.step()
+    assert len(world.publisher.queue) == waiting
+    world.settle(bridge)
+    assert world.ledger.api == {"a": 6}
+
+
 def test_records_polled_with_the_rejoin_are_thrown_away() -> None:
     """A member that slept past its session has its partitions back and their records from the commit, in one poll."""
     world = World(counts_partitions=1)
