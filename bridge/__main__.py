@@ -124,7 +124,8 @@ def main() -> NoReturn:
     try:
         chosen = settings.load()
     except BadInput as error:
-        print(f"tracker-bridge: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
+        for line in str(error).splitlines():
+            print(f"tracker-bridge: {line}", file=sys.stderr)  # noqa: T201 - for the person who started it
         sys.exit(BAD_SETTINGS)
     logs.configure(human=chosen.human_log, level=chosen.log_level, secrets=settings.secrets(chosen))
     log.info("settings", **settings.to_event(chosen))

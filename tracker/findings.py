@@ -28,6 +28,9 @@ BEAT_SLACK_S = 10.0
 MISSED_LISTINGS = 3
 """Sync intervals without a successful listing after which health warns."""
 
+SEE_STATUS = ": see tracker status"
+"""Where to look for what is set aside; `tracker status` itself names it instead."""
+
 QUEUE_COMMANDS = {
     "tracker.apply": "celery -A tracker worker -Q tracker.apply,tracker.control",
     "tracker.push": "celery -A tracker worker -Q tracker.push",
@@ -204,7 +207,7 @@ def set_aside(seen: Seen) -> Finding:
     ]
     if figures.last_loss_s is not None and figures.now_s - figures.last_loss_s < RECENT_LOSS_S:
         found.append(f"records lost to Kafka's retention, last {age_in_words(figures.now_s - figures.last_loss_s)} ago")
-    return Finding("WARNING", f"{'; '.join(found)}: see tracker status") if found else Finding("OK", "nothing waits for a person")
+    return Finding("WARNING", f"{'; '.join(found)}{SEE_STATUS}") if found else Finding("OK", "nothing waits for a person")
 
 
 def lags(seen: Seen) -> dict[str, int | None]:

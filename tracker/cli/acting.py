@@ -114,11 +114,16 @@ def check(instances: tuple[str, ...]) -> None:
     """
     See now what can be completed: what is due, or the named instances.
 
-    Named instances are looked at whether they wait for a later try or are parked.
+    Named instances are looked at whether they wait for a later try or are parked. Exit code 1, and nothing is sent, when
+    one of them is not followed.
     """
     settings = load_settings()
     ids = [checked_id(instance, "instance id") for instance in instances]
-    open_overview(settings)
+    overview = open_overview(settings)
+    with naming_redis(settings):
+        strangers = [instance for instance in ids if overview.instance(instance) is None]
+    if strangers:
+        raise Transient("\n".join(f"{instance} is not followed: tracker register {instance} first" for instance in strangers))
     send(settings, "tracker.check_completion", [ids or None])
     click.echo("the check is sent" if not ids else f"the check of {', '.join(ids)} is sent")
 

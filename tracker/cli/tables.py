@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tracker import views
-from tracker.findings import Finding, age_in_words, in_number
-from tracker.health import Check
+from tracker.findings import SEE_STATUS, Finding, age_in_words, in_number
+from tracker.health import SET_ASIDE, Check
 from tracker.instance import DONE, FAILED
 from tracker.settings import SettingRow
 from tracker.views import Figures, InstanceView, JobView, Page
@@ -23,6 +23,9 @@ WIDTH_OF_A_PIPE = 200
 """Characters of a line where no terminal says how wide it is."""
 
 BAR_WIDTH = 20
+
+MOST_NAMED = 3
+"""Parked instances and jobs that the line about them names."""
 
 
 def console() -> Console:
@@ -72,13 +75,28 @@ def status_view(
     parts: list[RenderableType] = [_figures(figures, lag), ""]
     unwell = [(name, finding) for name, finding in findings.items() if finding.status != "OK"]
     if unwell:
-        parts += [Text.assemble(_status(finding), f" {name}: {finding.message}") for name, finding in unwell]
+        parts += [
+            Text.assemble(_status(finding), f" {name}: {_by_name(finding, instances, jobs) if name == SET_ASIDE else finding.message}")
+            for name, finding in unwell
+        ]
     else:
         parts.append(Text("OK: nothing is amiss here (tracker health asks the APIs, too)", "green"))
     if jobs.items:
         parts += ["", jobs_table(jobs, figures.now_s)]
-    parts += ["", instances_table(instances, figures.now_s) if instances.items else Text("no instance is followed", "dim")]
+    nothing = f"no instance is followed{f'; --all shows the {figures.finished:,} finished' if figures.finished else ''}"
+    parts += ["", instances_table(instances, figures.now_s) if instances.items else Text(nothing, "dim")]
     return Group(*parts)
+
+
+def _by_name(finding: Finding, instances: Page[InstanceView], jobs: Page[JobView]) -> str:
+    """What is set aside, with the names of the first few: who reads this has asked for the status already."""
+    parked = [(view.id, view.parked_kind or "") for view in instances.items if view.parked_since_s is not None]
+    commands = [f"tracker show {instance_id}" for instance_id, _ in parked[:1]]
+    parked += [(job.id, "job") for job in jobs.items if job.parked_since_s is not None]
+    named = ", ".join(f"{name} ({kind})" for name, kind in parked[:MOST_NAMED])
+    more = ", …" if len(parked) > MOST_NAMED else ""
+    message = finding.message.removesuffix(SEE_STATUS)
+    return "".join((message, f": {named}{more}" if named else "", f"; see {commands[0]}" if commands else ""))
 
 
 def _figures(figures: Figures, lag: str) -> RenderableType:

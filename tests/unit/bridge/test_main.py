@@ -90,3 +90,14 @@ def test_bad_settings_are_said_in_one_line_each_without_a_traceback(
     (line,) = said.err.splitlines()
     assert "KAFKA_SESSION_TIMEOUT" in line
     assert "ten" in line
+
+
+def test_every_wrong_setting_is_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("SYNC_INTERVAL", "soon")
+    monkeypatch.setenv("BRIDGE_POLL_RECORDS", "many")
+    with pytest.raises(SystemExit) as ended:
+        process.main()
+    assert ended.value.code == process.BAD_SETTINGS
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("tracker-bridge: ") for line in lines)

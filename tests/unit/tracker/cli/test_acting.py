@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from kombu.exceptions import OperationalError
 
-from tests.unit.tracker.cli.runs import PREFIX, one_line, run
+from tests.unit.tracker.cli.runs import PREFIX, follow, one_line, run
 from tracker.events import MAX_COUNT
 from tracker.ledger import Ledger
 
 
-@pytest.mark.usefixtures("ledger")
 @pytest.mark.parametrize(
     "arguments, task",
     [
@@ -26,9 +25,19 @@ from tracker.ledger import Ledger
         (("add", "i-1", "5", "--key", "k-1", "--no-wait"), ("tracker.add_inserted_count", ["i-1", 5, "k-1"])),
     ],
 )
-def test_a_command_sends_the_task_that_others_send(sent: list[tuple[str, list[Any]]], arguments: tuple[str, ...], task: object) -> None:
+def test_a_command_sends_the_task_that_others_send(
+    ledger: Ledger, sent: list[tuple[str, list[Any]]], arguments: tuple[str, ...], task: object
+) -> None:
+    follow(ledger, "i-1", "i-2")
     result = run(*arguments)
     assert (result.exit_code, sent) == (0, [task])
+
+
+def test_check_of_an_instance_nobody_follows_fails_and_sends_nothing(ledger: Ledger, sent: list[object]) -> None:
+    follow(ledger, "i-1")
+    result = run("check", "i-1", "i-9")
+    assert (result.exit_code, sent) == (1, [])
+    assert one_line(result) == "i-9 is not followed: tracker register i-9 first"
 
 
 def test_every_task_that_is_sent_exists() -> None:

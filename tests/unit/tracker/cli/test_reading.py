@@ -32,6 +32,23 @@ def test_status_leaves_out_what_is_finished_unless_asked(ledger: Ledger) -> None
     assert "i-done" in run("status", "--all").stdout
 
 
+def test_status_points_to_what_is_finished_where_nothing_else_is(ledger: Ledger) -> None:
+    assert "no instance is followed\n" in run("status").stdout
+    follow(ledger, "i-done")
+    ledger.finish(ledger.seen(ledger.take("i-done"), Instance("i-done", "submitted", "job-1", 4, 4)), "completed")
+    assert "no instance is followed; --all shows the 1 finished\n" in run("status").stdout
+
+
+def test_status_names_what_is_parked_and_does_not_refer_to_itself(ledger: Ledger) -> None:
+    names = [f"i-{number}" for number in range(1, 5)]
+    follow(ledger, *names)
+    for name in names:
+        ledger.park(ledger.seen(ledger.take(name), Instance(name, "submitted", "job-1", 10, 4)), "refused", "400")
+    (line,) = [line for line in run("status").stdout.splitlines() if "Parked and dead letters" in line]
+    named = "i-1 (refused), i-2 (refused), i-3 (refused), …"
+    assert line.rstrip() == f"WARNING Parked and dead letters: 4 instances parked: {named}; see tracker show i-1"
+
+
 def test_status_says_what_it_leaves_out(ledger: Ledger) -> None:
     follow(ledger, *(f"i-{number}" for number in range(5)))
     assert "… and 3 more instances (--limit)" in run("status", "--limit", "2").stdout
