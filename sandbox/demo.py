@@ -8,6 +8,7 @@ to be completed was, with 1 when a figure disagrees or the time is up, saying wh
 
 import contextlib
 import json
+import shlex
 import shutil
 import signal
 import sys
@@ -34,6 +35,21 @@ POLL_S = 0.1
 
 LINE_EVERY_S = 2.0
 """Between two lines of progress where there is no terminal to draw on."""
+
+OPEN_INSTANCE, OPEN_JOB, OPEN_TOTAL = "demo-open", "demo-job", 1000
+"""What `--keep` leaves unfinished."""
+
+TO_EXPORT = (
+    "REDIS_URL",
+    "KAFKA_ADDR",
+    "DATASET_API_ADDR",
+    "IMPORT_API_ADDR",
+    "SERVICE_AUTH_TOKEN",
+    "DATASET_API_AUTH_TOKEN",
+    "IMPORT_API_AUTH_TOKEN",
+    "BIND_ADDR",
+)
+"""The settings that lead to this stack, as far as it has them."""
 
 Show = Callable[[Sequence[Outcome]], None]
 
@@ -183,6 +199,30 @@ def addresses(stack: Stack) -> Table:
     return drawn
 
 
+def leave_open(stack: Stack) -> None:
+    """One more instance that is not done, so that there is something to add counts to by hand."""
+    stack.import_api.add_job(OPEN_JOB, [OPEN_INSTANCE])
+    stack.dataset_api.add_instance(OPEN_INSTANCE, OPEN_JOB, total=OPEN_TOTAL)
+    stack.publish_file(OPEN_INSTANCE, OPEN_JOB if stack.generation == "today" else None)
+
+
+def paste(stack: Stack) -> str:
+    """What a person pastes into another shell, in this folder, to speak to all that runs here."""
+    named = {name: stack.environment[name] for name in TO_EXPORT if name in stack.environment}
+    header = "Authorization: Bearer $SERVICE_AUTH_TOKEN" if stack.generation == "today" else "Internal-token: $DATASET_API_AUTH_TOKEN"
+    return "\n".join(
+        (
+            "For another shell, in this folder:",
+            "",
+            f"export {' '.join(f'{name}={shlex.quote(value)}' for name, value in named.items())}",
+            ".venv/bin/tracker status --all",
+            f'curl -H "{header}" "$DATASET_API_ADDR/instances/{OPEN_INSTANCE}"',
+            "",
+            f"{OPEN_INSTANCE} waits for {OPEN_TOTAL:,} observations: .venv/bin/tracker add {OPEN_INSTANCE} 400 --key try-1",
+        )
+    )
+
+
 def _job_ids(planned: Sequence[PlannedInstance]) -> list[str]:
     return list(dict.fromkeys(each.job_id for each in planned))
 
@@ -192,7 +232,7 @@ def _interrupt(*_: object) -> NoReturn:
 
 
 @click.command()
-@click.option("--keep", is_flag=True, help="Leave everything running afterwards, until Ctrl-C.")
+@click.option("--keep", is_flag=True, help="Leave everything running afterwards, and one instance unfinished, until Ctrl-C.")
 @click.option("--observations", type=click.IntRange(min=100), default=300_000, show_default=True)
 @click.option("--generation", type=click.Choice(["2017", "today"]), default="today", show_default=True, help="Of the two APIs.")
 @click.option("--timeout", "timeout_s", type=float, default=120.0, show_default=True, help="Seconds for the import.")
@@ -209,7 +249,9 @@ def main(*, keep: bool, observations: int, generation: Generation, timeout_s: fl
             console.print(f"up after {time.monotonic() - started:.1f} s")
             agreed = run(stack, plan(observations), console, timeout_s)
             if keep:
+                leave_open(stack)
                 console.print(addresses(stack))
+                click.echo(paste(stack))
                 signal.pause()
     except KeyboardInterrupt:
         console.print("interrupted: everything is ended")

@@ -194,7 +194,7 @@ class Settings(BaseModel):
     A week, as long as Kafka keeps records by default: nothing that can still be read meets a forgotten instance."""
 
     parked_ttl_s: PositiveDuration = 7 * 24 * 3600.0
-    """How long something parked waits for a person before it becomes a dead letter, which can be replayed.
+    """How long a parked instance waits for a person before what it owes becomes a dead letter, which is kept and shown.
 
     A week, so that it outlives a holiday weekend."""
 
