@@ -6,10 +6,12 @@ because the ledger knows what is applied and what is owed. Each setting below sa
 """
 
 import os
+import signal
 import socket
 import sys
 import threading
 import time
+from types import FrameType
 from typing import Any
 
 import structlog
@@ -191,7 +193,20 @@ def _unbind_task(**_: Any) -> None:  # noqa: ANN401 -- a signal's arguments
     structlog.contextvars.clear_contextvars()
 
 
+def _end_for_certain(sender: Any = None, **_: Any) -> None:  # noqa: ANN401 -- a signal's arguments
+    """Beat ends on SIGTERM by an exception alone; one that got lost in a callback would leave it running."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        sender.stop()
+        if callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGTERM, end)
+
+
 signals.beat_init.connect(_beat_heartbeat, weak=False)
+signals.beat_init.connect(_end_for_certain, weak=False)
 signals.beat_embedded_init.connect(_beat_heartbeat, weak=False)
 signals.after_task_publish.connect(_note_tick, weak=False)
 signals.after_setup_logger.connect(_adopt_logger, weak=False)
