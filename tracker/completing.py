@@ -24,7 +24,10 @@ from tracker.pushing import ComeAgain, Park, Rules
 log = structlog.get_logger(__name__)
 
 IMPORT_API_PAUSE_S = 10.0
-"""After a call that the Import API did not answer, jobs are left alone for so long: counts must not wait behind them."""
+"""
+The longest that jobs are left alone after a call that the Import API did not answer: counts must not wait behind them.
+It is 9 times as long as the call was waited for, so that no more than a tenth of the time goes by in waiting.
+"""
 
 
 class Ledger(pushing.Ledger, Protocol):
@@ -279,10 +282,12 @@ class Advancing:
 
     async def _job_state(self, turn: JobTurn) -> tuple[str, str, bool]:
         """Read the job and its siblings, PUT where needed, and read again; returns outcome, state, and whether it PUT."""
+        asked_at = self.clock()
         try:
             job = await self.import_api.get_job(turn.job_id)
         except Transient:
-            self._import_api_away_until = self.clock() + IMPORT_API_PAUSE_S
+            now = self.clock()
+            self._import_api_away_until = now + min(IMPORT_API_PAUSE_S, 9 * (now - asked_at))
             raise
         target = job_target(await self._sibling_states(job))
         if target is None:

@@ -307,9 +307,10 @@ def test_an_import_api_that_does_not_answer_is_left_alone_for_a_while() -> None:
     asked = 0
 
     async def hole(job_id: str) -> Job:
-        nonlocal asked
+        nonlocal asked, now
         asked += 1
         await asyncio.sleep(0)
+        now = 5.0
         raise Transient(f"GET /jobs/{job_id}: time-out")
 
     run.import_api.get_job = hole  # type: ignore[method-assign]
@@ -319,9 +320,31 @@ def test_an_import_api_that_does_not_answer_is_left_alone_for_a_while() -> None:
     assert asked == 8, "those under way at once; the others wait"
     asyncio.run(run.advancing.jobs([f"j-{n}" for n in range(30)]))
     assert asked == 8
-    now = 11.0
+    now = 16.0
     asyncio.run(run.advancing.jobs(["j-0"]))
     assert asked == 9
+
+
+def test_an_import_api_that_refuses_at_once_is_not_left_alone() -> None:
+    """Nobody waits for it, and it may be back within a second."""
+    run = Import()
+    run.dataset_api.instances["b"].state = "completed"
+    run.advancing.clock = lambda: 100.0
+    get_job = run.import_api.get_job
+    refusals = iter([Transient("GET /jobs/job-1: connection refused")])
+
+    async def refusing(job_id: str) -> Job:
+        for refusal in refusals:
+            raise refusal
+        return await get_job(job_id)
+
+    run.import_api.get_job = refusing  # type: ignore[method-assign]
+    run.count("a", 1510)
+    run.push("a")
+    assert run.states[2] == "submitted"
+    run.advancing.clock = lambda: 100.2
+    asyncio.run(run.advancing.jobs(["job-1"]))
+    assert run.states[2] == "completed"
 
 
 def test_late_counts_of_a_completed_instance_still_reach_the_api() -> None:
