@@ -1,4 +1,4 @@
-"""What a person does by hand, as the README tells it: counts, registrations, checks, a look at how things are, a new ledger."""
+"""What a person does by hand, as the README tells it: counts, registrations, checks, a look at how things are."""
 
 import json
 import subprocess
@@ -7,7 +7,6 @@ import time
 from typing import Any
 
 from sandbox.stack import ROOT
-from tests.conftest import Build
 from tests.system import System
 
 
@@ -118,23 +117,3 @@ def test_status_and_show_tell_how_it_is(today: System) -> None:
     assert instance not in [each["id"] for each in read(today, "status")["instances"]["items"]]
     assert read(today, "show", instance)["state"] == "completed"
     assert "datasetAPI" in run(today, "health")
-
-
-def test_a_ledger_born_anew_by_hand_counts_nothing_twice(build: Build) -> None:
-    system = build()
-    job = counted, by_hand, waiting = system.new_job("recovered", 3)
-    system.count(counted, 2510, 100)
-    run(system, "add", by_hand, "300")
-    system.expected[by_hand] = 300
-    system.count(by_hand, 20)
-    system.wait_counted(job)
-    ledger = system.ledger()
-    fault = system.stack.dataset_api.fault("answer", status=401, method="PUT", path=f"^/instances/{waiting}/")
-    system.count(waiting, 40)
-    system.stack.wait_until(lambda: "401" in system.instance(waiting).get("reason", ""))
-    run(system, "recover", "--reason", "a test", "--yes")
-    system.count(counted, 11)
-    system.stack.wait_until(lambda: system.ledger() != ledger)
-    system.stack.dataset_api.end_fault(fault)
-    system.tell_totals(*job)
-    system.wait_ended(job)

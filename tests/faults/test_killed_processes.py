@@ -68,6 +68,22 @@ def test_a_worker_killed_after_the_put_left(system: System) -> None:
     assert [call["status"] for call in late] == ([409] if system.stack.generation == "today" else [])
 
 
+@pytest.mark.slow
+def test_a_worker_killed_between_instances_and_their_jobs(today: System) -> None:
+    """One has been told that its instance is completed, of another nothing has been asked yet. A job's lock lives on for 21 s."""
+    told, asked = (today.new_job(f"job-not-{name}") for name in ("told", "asked"))
+    today.stack.import_api.hold(method="PUT", path="^/jobs/job-not-told$", times=1)
+    today.stack.import_api.hold(method="GET", path="^/jobs/job-not-asked$", times=1)
+    for (instance,) in (told, asked):
+        today.count(instance, 12)
+        today.tell_totals(instance)
+    today.stack.import_api.held(at_least=2)
+    today.stack.kill("push")
+    today.stack.start("push")
+    for job in (told, asked):
+        today.wait_ended(job)
+
+
 def test_a_worker_killed_after_the_put_of_completed_left(system: System) -> None:
     (instance,) = job = system.new_job("completed-put-left")
     apis = system.stack.dataset_api
@@ -79,20 +95,6 @@ def test_a_worker_killed_after_the_put_of_completed_left(system: System) -> None
     apis.release()
     system.stack.start("push")
     system.wait_ended(job)
-
-
-@pytest.mark.slow
-def test_a_worker_killed_between_the_instance_and_its_job(today: System) -> None:
-    """The job's lock lives on for 21 s: three times an instance's."""
-    (instance,) = job = today.new_job("job-not-put")
-    today.stack.dataset_api.set_total(instance, 12)
-    today.stack.import_api.hold(method="GET", path="^/jobs/job-not-put$", times=1)
-    today.count(instance, 12)
-    today.stack.import_api.held(at_least=1)
-    today.stack.kill("push")
-    today.stack.import_api.release()
-    today.stack.start("push")
-    today.wait_ended(job)
 
 
 def test_a_suspended_worker_does_not_send_what_another_has_sent_meanwhile(today: System) -> None:

@@ -122,6 +122,27 @@ def test_an_older_copy_of_redis_put_back(system: System, bridge: str) -> None:
 
 
 @today
+def test_a_ledger_born_anew_because_a_person_asks(system: System) -> None:
+    """Counts by hand are in no topic, and carried over; what is owed at that moment is sent once."""
+    job = counted, by_hand, waiting = system.new_job("recovered", 3)
+    system.count(counted, 2510, 100)
+    assert system.stack.command("add", by_hand, "300").returncode == 0
+    system.expected[by_hand] = 300
+    system.count(by_hand, 20)
+    system.wait_counted(job)
+    ledger = system.ledger()
+    fault = system.stack.dataset_api.fault("answer", status=401, method="PUT", path=f"^/instances/{waiting}/")
+    system.count(waiting, 40)
+    system.stack.wait_until(lambda: "401" in system.instance(waiting).get("reason", ""))
+    assert system.stack.command("recover", "--reason", "a test", "--yes").returncode == 0
+    system.count(counted, 11)
+    system.stack.wait_until(lambda: system.ledger() != ledger)
+    system.stack.dataset_api.end_fault(fault)
+    system.tell_totals(*job)
+    system.wait_ended(job)
+
+
+@today
 def test_redis_that_stands_still_for_a_while(system: System) -> None:
     """As one that is paused for a backup: it is there, takes what is sent, and answers when its time-out is long past."""
     job = system.new_job("redis-paused", 4)
