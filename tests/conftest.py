@@ -5,6 +5,7 @@ One broker, and one whole system of each generation of the APIs, started when a 
 more than a test may leave behind, `build` makes it a system of its own.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,15 +41,14 @@ def builder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
 @pytest.fixture
 def build(builder: Build) -> Iterator[Build]:
     """Makes systems of a test's own, by the options of `Stack`; they are looked through and ended after it."""
-    made: list[System] = []
+    with contextlib.ExitStack() as made:
 
-    def build(**options: Any) -> System:
-        made.append(builder(**options))
-        return made[-1]
+        def build(**options: Any) -> System:
+            system = builder(**options)
+            made.callback(end, system)
+            return system
 
-    yield build
-    for system in made:
-        end(system)
+        yield build
 
 
 def end(system: System) -> None:
