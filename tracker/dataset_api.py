@@ -12,9 +12,7 @@ The room of the Dataset API: its instances, their state and their counts.
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-import httpx
-
-from tracker.api_client import LISTING_LIMIT, ApiClient, HealthAnswer, member, read_listing, segment, text_of, whole_number
+from tracker.api_client import LISTING_LIMIT, ApiClient, member, read_listing, segment, text_of, whole_number
 from tracker.errors import UnknownInstance
 from tracker.instance import Instance
 
@@ -36,22 +34,8 @@ class Page:
     unreadable: int = 0
 
 
-class DatasetApi:
+class DatasetApi(ApiClient):
     """The Dataset API. Which error means what is told in `api_client`."""
-
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        token: str | None,
-        service_token: str | None,
-        timeout_s: float,
-        max_calls: int,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        self._api = ApiClient(
-            base_url, token=token, service_token=service_token, timeout_s=timeout_s, max_calls=max_calls, transport=transport
-        )
 
     async def get_instance(self, instance_id: str) -> Instance:
         """Read one instance. Raises UnknownInstance, and Transient, also where the answer is another instance."""
@@ -62,28 +46,20 @@ class DatasetApi:
                 raise ValueError("another id")
             return instance
 
-        return await self._api.get(_path(instance_id), read, not_found=NOT_FOUND)
+        return await self.get(_path(instance_id), read, not_found=NOT_FOUND)
 
     async def list_instances(self, state: str, offset: int, limit: int) -> Page:
         """Read one page of the instances in a state. Raises Transient."""
         query = urlencode({"state": state, "offset": offset, "limit": limit})
-        return await self._api.get(f"/instances?{query}", lambda answer, _: Page(*read_listing(answer, read_instance)), limit=LISTING_LIMIT)
+        return await self.get(f"/instances?{query}", lambda answer, _: Page(*read_listing(answer, read_instance)), limit=LISTING_LIMIT)
 
     async def add_inserted(self, instance_id: str, delta: int, etag: str | None, *, allowed_at: float) -> str | None:
         """Add to the inserted count: not idempotent. Returns the new ETag; raises what `ApiClient.put` does."""
-        return await self._api.put(f"{_path(instance_id)}/inserted_observations/{delta}", etag=etag, allowed_at=allowed_at)
+        return await self.put(f"{_path(instance_id)}/inserted_observations/{delta}", etag=etag, allowed_at=allowed_at)
 
     async def put_state(self, instance_id: str, state: str, etag: str | None, *, allowed_at: float) -> str | None:
         """Set the state. Returns the new ETag; raises what `ApiClient.put` does."""
-        return await self._api.put(_path(instance_id), {"state": state}, etag=etag, allowed_at=allowed_at)
-
-    async def health(self) -> HealthAnswer:
-        """Ask how the API is. Never raises."""
-        return await self._api.health()
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._api.aclose()
+        return await self.put(_path(instance_id), {"state": state}, etag=etag, allowed_at=allowed_at)
 
 
 def read_instance(answer: object, etag: str | None = None) -> Instance:

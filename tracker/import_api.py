@@ -9,9 +9,7 @@ The room of the Import API: import jobs, their state and which instances they ha
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-import httpx
-
-from tracker.api_client import LISTING_LIMIT, ApiClient, HealthAnswer, member, read_listing, segment, text_of
+from tracker.api_client import LISTING_LIMIT, ApiClient, member, read_listing, segment, text_of
 from tracker.errors import UnknownJob
 from tracker.instance import Job
 
@@ -33,22 +31,8 @@ class JobPage:
     unreadable: int = 0
 
 
-class ImportApi:
+class ImportApi(ApiClient):
     """The Import API. Which error means what is told in `api_client`."""
-
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        token: str | None,
-        service_token: str | None,
-        timeout_s: float,
-        max_calls: int,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        self._api = ApiClient(
-            base_url, token=token, service_token=service_token, timeout_s=timeout_s, max_calls=max_calls, transport=transport
-        )
 
     async def get_job(self, job_id: str) -> Job:
         """Read one job. Raises UnknownJob, and Transient, also where the answer is another job."""
@@ -59,13 +43,13 @@ class ImportApi:
                 raise ValueError("another id")
             return job
 
-        return await self._api.get(_path(job_id), read, not_found=NOT_FOUND)
+        return await self.get(_path(job_id), read, not_found=NOT_FOUND)
 
     async def list_jobs(self, state: str, offset: int, limit: int) -> JobPage:
         """Read one page of the jobs in a state. Raises Transient."""
         query = urlencode({"state": state, "offset": offset, "limit": limit})
         try:
-            return await self._api.get(
+            return await self.get(
                 f"/jobs?{query}",
                 lambda answer, _: JobPage(*read_listing(answer, read_job)),
                 limit=LISTING_LIMIT,
@@ -77,15 +61,7 @@ class ImportApi:
 
     async def put_state(self, job_id: str, state: str, *, allowed_at: float) -> None:
         """Set the state. Raises what `ApiClient.put` does."""
-        await self._api.put(_path(job_id), {"state": state}, allowed_at=allowed_at)
-
-    async def health(self) -> HealthAnswer:
-        """Ask how the API is. Never raises."""
-        return await self._api.health()
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._api.aclose()
+        await self.put(_path(job_id), {"state": state}, allowed_at=allowed_at)
 
 
 def read_job(answer: object) -> Job:

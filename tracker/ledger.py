@@ -394,7 +394,7 @@ class Ledger:
 
 def _turn(instance_id: str, token: str, reply: list[Any]) -> Turn:
     """Read the reply of `snapshot` in prelude.lua."""
-    owed, aside, total, inserted, state, job, etag, delta, before, match, sent, tries, parked, _, unknown, counted, ended, now = reply[1:19]
+    owed, aside, total, inserted, state, job, etag, delta, before, match, sent, tries, parked, counted, ended, now = reply[1:17]
     intent = Intent(int(delta), int(before), match or None, (int(now) - int(sent)) / 1000) if delta else None
     return Turn(
         instance_id=instance_id,
@@ -409,7 +409,6 @@ def _turn(instance_id: str, token: str, reply: list[Any]) -> Turn:
         intent=intent,
         tries=int(tries or 0),
         parked=parked or None,
-        unknown_times=int(unknown or 0),
         counted=int(counted or 0),
         ended=bool(ended),
     )

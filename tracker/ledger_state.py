@@ -115,7 +115,6 @@ class Turn:
     intent: Intent | None
     tries: int
     parked: str | None
-    unknown_times: int
     counted: int
     ended: bool
 

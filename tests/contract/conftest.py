@@ -1,17 +1,20 @@
-"""The three servers that the ledger's suite runs on: in memory, Valkey from its wheel, and Debian's redis-server where it is."""
+"""The three servers of the ledger's suite (in memory, Valkey from its wheel, Debian's redis-server where it is), and members of groups."""
 
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fakeredis
 import pytest
 import redis
 
+from bridge.consumer import Cluster, GroupConsumer
+from sandbox.kafka import Kafka
 from sandbox.valkey import Valkey
 from tests.contract.batches import P0
+from tests.contract.members import answers, until
 from tracker.ledger import Ledger, connect
 from tracker.ledger_state import PartitionStart
 
@@ -60,3 +63,36 @@ def ledger(client: "redis.Redis", prefix: str) -> Ledger:
     ledger = Ledger(client, prefix)
     ledger.birth(None, 1, [PartitionStart(P0, "e1", 0, 0)], settle_s=0, reason="first start")
     return ledger
+
+
+@pytest.fixture
+def topic(kafka: Kafka) -> str:
+    """Make a topic of the test's own, with two partitions."""
+    name = f"t-{uuid.uuid4().hex[:8]}"
+    kafka.create_topic(name, 2)
+    return name
+
+
+@pytest.fixture
+def cluster(kafka: Kafka) -> Iterator[Cluster]:
+    cluster = Cluster([kafka.address])
+    until(lambda: answers(lambda: cluster.commits("any", [])), "the coordinator is up")
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def join(kafka: Kafka) -> Iterator[Callable[..., GroupConsumer]]:
+    """Make members of groups, which leave at the end of the test."""
+    made = []
+
+    def join(group: str, *topics: str, session_s: float = 6.0, poll_records: int = 500, instance_id: str | None = None) -> GroupConsumer:
+        member = GroupConsumer(
+            [kafka.address], group, topics, session_timeout_s=session_s, poll_records=poll_records, instance_id=instance_id
+        )
+        made.append(member)
+        return member
+
+    yield join
+    for member in made:
+        member.close(2.0)

@@ -3,17 +3,19 @@
 import uuid
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sandbox.valkey import Valkey
 from tests.contract.batches import P0, TOPIC, batch, counts, owed, position, stream, take_settled
 from tracker.errors import BadInput, LedgerUnavailable, LostTurn
 from tracker.events import Batch, Event, InputFileAvailable, Kind, ObservationsInserted, Undecodable
 from tracker.instance import Instance
-from tracker.ledger import Ledger
+from tracker.ledger import Ledger, connect
 from tracker.ledger_state import NotNow, PartitionStart
 
 # -- applying -----------------------------------------------------------------------------------------------------
@@ -322,3 +324,16 @@ def test_the_version_rises_with_every_change_of_counts(ledger: Ledger) -> None:
     ledger.add_by_hand("i-1", 1, "k")
     seen.append(version())
     assert sorted(set(seen)) == seen
+
+
+class Mute(Valkey):
+    """A server whose operator has taken INFO away."""
+
+    def _command(self) -> list[str]:
+        return [*super()._command(), "--rename-command", "INFO", ""]
+
+
+def test_a_real_server_that_does_not_tell_its_run_is_refused(tmp_path: Path, prefix: str) -> None:
+    """Without it a restart, and what it lost, would go unnoticed."""
+    with Mute(tmp_path) as server, connect(server.url) as client, pytest.raises(LedgerUnavailable, match="INFO"):
+        Ledger(client, prefix).birth(None, 1, [], settle_s=0, reason="test")

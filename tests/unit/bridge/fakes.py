@@ -474,3 +474,20 @@ class World:
 
     def next(self, partition: int = 0, topic: str = COUNTS) -> int:
         return self.ledger.positions([Partition(topic, partition)]).next[Partition(topic, partition)][1]
+
+
+def consumer(bridge: Bridge, number: int = 0) -> FakeConsumer:
+    member = bridge._consumers[number]
+    assert isinstance(member, FakeConsumer)
+    return member
+
+
+def running(world: World) -> Bridge:
+    """A bridge that has its ledger and its places, the birth's wait over."""
+    bridge = world.bridge()
+    world.run(bridge, 10)
+    world.clock.wait(WAIT_S)
+    world.run(bridge, 5)
+    world.ledger.push()
+    assert world.ledger.verified
+    return bridge

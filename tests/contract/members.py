@@ -1,0 +1,85 @@
+"""What tests of the Kafka room do with a member of a group, and how long they wait for it."""
+
+import time
+from collections.abc import Callable
+
+from kafka import KafkaProducer
+
+from bridge.consumer import GroupConsumer
+from bridge.neighbours import Changes
+from sandbox.kafka import Kafka
+from tracker.errors import Transient
+from tracker.events import Partition
+
+DEADLINE_S = 20.0
+
+
+def until(true: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not true():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.02)
+
+
+def answers(ask: Callable[[], object]) -> bool:
+    try:
+        ask()
+    except Transient:
+        return False
+    return True
+
+
+def publish(kafka: Kafka, topic: str, *values: bytes, partition: int = 0) -> None:
+    producer = KafkaProducer(bootstrap_servers=kafka.address, acks="all")
+    for value in values:
+        producer.send(topic, value, partition=partition)
+    producer.flush()
+    producer.close()
+
+
+def assigned(member: GroupConsumer, *, partitions: int = 2) -> frozenset[Partition]:
+    """Poll until the group has given so many partitions to this member."""
+    found: list[frozenset[Partition]] = []
+
+    def there() -> bool:
+        assert member.poll(0.05) == []
+        changes = member.changes()
+        if changes.assigned is not None:
+            found.append(changes.assigned)
+        return bool(found) and len(found[-1]) == partitions
+
+    until(there, f"{partitions} partitions are assigned")
+    return found[-1]
+
+
+def place(member: GroupConsumer, positions: dict[Partition, int]) -> None:
+    for partition, offset in positions.items():
+        member.seek(partition, offset)
+    member.flow(positions)
+
+
+def read(member: GroupConsumer, records: int) -> list[tuple[Partition, list[tuple[int, bytes | None]], int]]:
+    """Poll until so many records have come, of the partitions that flow."""
+    out: list[tuple[Partition, list[tuple[int, bytes | None]], int]] = []
+
+    def there() -> bool:
+        out.extend((each.partition, [(record.offset, record.value) for record in each.records], each.end) for each in member.poll(0.05))
+        return sum(len(each) for _, each, _ in out) >= records
+
+    until(there, f"{records} records are read, found {out}")
+    return out
+
+
+def changed(member: GroupConsumer) -> Changes:
+    """Poll until something has happened to the assignment."""
+    found = []
+
+    def there() -> bool:
+        member.poll(0.05)
+        changes = member.changes()
+        if changes.assigned is not None or changes.astray:
+            found.append(changes)
+        return bool(found)
+
+    until(there, "the assignment or a position changed")
+    return found[0]
