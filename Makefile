@@ -59,8 +59,9 @@ flower: install ## Watch the tasks in a browser (PORT=5555)
 # lock would lack it. Not by the `dev` extra: it names this project itself, which has no hash.
 lock: install ## Lock the dependencies anew (UPGRADE=1: to their newest versions)
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 11, 3))' || { echo "make lock: needs a .venv of Python 3.11.2 or older, as Debian 12 has: make clean lock PYTHON=/usr/bin/python3" >&2; exit 1; }
-	$(COMPILE) --extra web --extra flower --extra demo --extra tools --output-file requirements/dev.txt pyproject.toml
-	$(COMPILE) --extra web --extra flower --constraint requirements/dev.txt --output-file requirements/runtime.txt pyproject.toml
+	$(COMPILE) --extra web --extra flower --extra history --extra demo --extra tools --output-file requirements/dev.txt pyproject.toml
+	$(COMPILE) --extra web --extra flower --extra history --constraint requirements/dev.txt --output-file requirements/runtime.txt pyproject.toml
+	$(COMPILE) --extra bench --constraint requirements/dev.txt --output-file requirements/bench.txt pyproject.toml
 	$(COMPILE) --build-deps-for wheel --only-build-deps --constraint requirements/dev.txt --output-file requirements/build.txt pyproject.toml
 
 clean: ## Remove .venv, caches and what was built

@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-EXTRAS = {"dev.txt": {"web", "flower", "demo", "tools"}, "runtime.txt": {"web", "flower"}}
+EXTRAS = {
+    "dev.txt": {"web", "flower", "history", "demo", "tools"},
+    "runtime.txt": {"web", "flower", "history"},
+    "bench.txt": {"bench"},
+}
 LOCKS = [*sorted(EXTRAS), "build.txt"]
 
 
