@@ -20,7 +20,8 @@ from bridge.window import Window
 from tracker import logs, settings
 from tracker.errors import BadInput
 from tracker.events import Kind
-from tracker.ledger import Ledger, connect
+from tracker.ledger import Ledger
+from tracker.ledger_scripts import connect
 
 log = structlog.get_logger(__name__)
 

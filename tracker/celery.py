@@ -21,7 +21,8 @@ from kombu.entity import Exchange, Queue
 
 from tracker import logs, settings
 from tracker.errors import BadInput
-from tracker.ledger import Ledger, connect
+from tracker.ledger import Ledger
+from tracker.ledger_scripts import connect
 
 VISIBILITY_TIMEOUT_S = 120
 """Seconds until Redis hands out a message again that was not acknowledged; above every time limit below."""

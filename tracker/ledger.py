@@ -8,47 +8,22 @@ timed out may have run.
 
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import cache
-from importlib.resources import files
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import redis
-from redis.backoff import NoBackoff
-from redis.commands.core import Script
-from redis.retry import Retry
 
-from tracker.errors import BadInput, LedgerUnavailable, LostTurn
+from tracker.errors import LedgerUnavailable, LostTurn
 from tracker.events import Batch, Partition
 from tracker.instance import DONE, Instance
+from tracker.ledger_scripts import Scripts
 from tracker.ledger_state import Due, Intent, JobTurn, LedgerState, NotNow, PartitionStart, PartitionState, Positions, Turn
 
 REMEMBER_KEYS_S = 7 * 24 * 3600
 """How long a manual count's idempotency key is remembered."""
 
 
-@cache
-def script_text(name: str) -> str:
-    """The Lua text of one script, prelude included."""
-    folder = files("tracker") / "scripts"
-    return (folder / "prelude.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
-
-
-def connect(url: str, *, timeout_s: float = 5.0) -> "redis.Redis":
-    """A client whose commands are tried once: what timed out may have happened, and only the caller knows what then."""
-    return redis.Redis.from_url(
-        url,
-        decode_responses=True,
-        retry=Retry(NoBackoff(), 0),
-        retry_on_error=[],
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        client_name="import-tracker",
-    )
-
-
-class Ledger:
+class Ledger(Scripts):
     """
     The ledger under one key prefix.
 
@@ -66,45 +41,16 @@ class Ledger:
         finished_ttl_s: float = 7 * 24 * 3600.0,
     ) -> None:
         """`lease_s` is how long a lock lives without a step, `kick_s` how long an outstanding push task is waited for."""
-        self.client = client
-        self.prefix = prefix
+        super().__init__(client, prefix)
         self._lease_ms = int(lease_s * 1000)
         self._kick_ms = int(kick_s * 1000)
         self._finished_ttl_ms = int(finished_ttl_s * 1000)
-        self._scripts: dict[str, Script] = {}
-
-    # -- running scripts ------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def reaching(self) -> Iterator[None]:
-        """Translate what the Redis client raises."""
-        try:
-            yield
-        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as error:
-            raise LedgerUnavailable(f"Redis does not answer: {error}") from error
-        except redis.exceptions.RedisError as error:
-            raise LedgerUnavailable(f"Redis refuses: {error}") from error
-
-    def _run(self, name: str, *args: str | float) -> list[Any]:
-        script = self._scripts.get(name)
-        if script is None:
-            script = self._scripts[name] = self.client.register_script(script_text(name))
-        with self.reaching():
-            reply = cast("list[Any]", script(keys=[self.prefix], args=args))
-        status = reply[0]
-        if status in {"NO_LEDGER", "FORMAT", "NO_RUN_ID", "UNVERIFIED"}:
-            raise LedgerUnavailable(str(reply[1]))
-        if status == "LOST":
-            raise LostTurn(str(reply[1]))
-        if status == "ERROR":
-            raise BadInput(f"{name}: {reply[1]}")
-        return reply
 
     # -- for the bridge -------------------------------------------------------------------------------------------
 
     def state(self, topics: Iterable[str]) -> LedgerState:
         """The ledger and its partitions of these topics; works unverified."""
-        reply = self._run("state", *topics)
+        reply = self.run("state", *topics)
         if reply[5] != "1":
             raise LedgerUnavailable(f"the ledger has format {reply[5]}, this version knows 1")
         partitions = {}
@@ -118,7 +64,7 @@ class Ledger:
         args: list[str | int] = [expected or "", number, secrets.token_hex(4), int(settle_s * 1000), reason]
         for start in starts:
             args += [start.partition.topic, start.partition.number, start.epoch, start.next, "" if start.horizon is None else start.horizon]
-        return cast("str", self._run("birth", *args)[1])
+        return cast("str", self.run("birth", *args)[1])
 
     def verify(self, examined: LedgerState) -> bool:
         """
@@ -127,7 +73,7 @@ class Ledger:
         False when another id is in force, when it is void, and when the server has restarted or its ledger gone back
         since: then it is to be examined again.
         """
-        return bool(self._run("verify", examined.id or "", examined.run, examined.version)[0] == "OK")
+        return bool(self.run("verify", examined.id or "", examined.run, examined.version)[0] == "OK")
 
     def void(self, reason: str) -> str:
         """
@@ -135,11 +81,11 @@ class Ledger:
 
         Works unverified. Returns the id of the ledger that is void now. Raises LedgerUnavailable, also when there is none.
         """
-        return cast("str", self._run("void", reason)[1])
+        return cast("str", self.run("void", reason)[1])
 
     def start_partition(self, ledger: str, start: PartitionStart) -> int:
         """Begin a partition new to the ledger, or a new epoch of one; returns the `next` in force. Raises LostTurn for another ledger."""
-        reply = self._run(
+        reply = self.run(
             "start_partition",
             ledger,
             start.partition.topic,
@@ -156,14 +102,14 @@ class Ledger:
 
     def record_loss(self, ledger: str, partition: Partition, epoch: str, start: int, end: int, reason: str) -> int:
         """Note `[start, end)` as lost: it counts as applied, is kept and shown. Returns `next`."""
-        reply = self._run("record_loss", ledger, partition.topic, partition.number, epoch, start, end, reason)
+        reply = self.run("record_loss", ledger, partition.topic, partition.number, epoch, start, end, reason)
         if reply[0] != "OK":
             raise LostTurn(f"the ledger in force does not know {ledger} {partition} {epoch}")
         return int(reply[1])
 
     def positions(self, partitions: Iterable[Partition]) -> Positions:
         """What is applied of these partitions; works unverified."""
-        reply = self._run("positions", *(str(partition) for partition in partitions))
+        reply = self.run("positions", *(str(partition) for partition in partitions))
         following: dict[Partition, tuple[str, int]] = {}
         passed = set()
         for name, epoch, position, done in zip(*[iter(reply[4:])] * 4, strict=True):
@@ -184,7 +130,7 @@ class Ledger:
         Returns the ids of the instances for which a push task should be sent, None when the batch belongs to
         another ledger or epoch and is dropped. Raises BadInput for a malformed batch, before anything is changed.
         """
-        reply = self._run(
+        reply = self.run(
             "apply",
             batch.ledger,
             batch.topic,
@@ -201,25 +147,25 @@ class Ledger:
 
     def add_by_hand(self, instance_id: str, count: int, key: str) -> tuple[bool, bool]:
         """Add one count, once per key. Returns whether it was added now, and whether a push task should be sent."""
-        reply = self._run("add_by_hand", instance_id, count, key, REMEMBER_KEYS_S * 1000, self._kick_ms)
+        reply = self.run("add_by_hand", instance_id, count, key, REMEMBER_KEYS_S * 1000, self._kick_ms)
         return reply[1] == "1", reply[2] == "1"
 
     def register(self, instance_id: str, job_id: str | None) -> None:
         """Follow an instance."""
-        self._run("register", instance_id, job_id or "")
+        self.run("register", instance_id, job_id or "")
 
     # -- turns: one worker holds one instance ---------------------------------------------------------------------
 
     def take(self, instance_id: str, *, force: bool = False) -> Turn:
         """Take the instance's lock; raises NotNow. `force` passes over back-offs and parking, as a person asks."""
         token = secrets.token_hex(8)
-        reply = self._run("take", instance_id, token, self._lease_ms, int(force))
+        reply = self.run("take", instance_id, token, self._lease_ms, int(force))
         if reply[0] != "OK":
             raise NotNow(reply[0], int(reply[1]) / 1000 if reply[1] else None)
         return _turn(instance_id, token, reply)
 
     def _step(self, name: str, turn: Turn, *args: str | float) -> Turn:
-        return _turn(turn.instance_id, turn.token, self._run(name, turn.instance_id, turn.token, self._lease_ms, *args))
+        return _turn(turn.instance_id, turn.token, self.run(name, turn.instance_id, turn.token, self._lease_ms, *args))
 
     def seen(self, turn: Turn, instance: Instance) -> Turn:
         """Note what a GET showed, and settle what a birth had set aside."""
@@ -229,7 +175,7 @@ class Ledger:
 
     def unknown(self, turn: Turn) -> int:
         """The API knows no such instance; returns how many times in a row. The second parks it."""
-        return int(self._run("unknown", turn.instance_id, turn.token, self._lease_ms)[1])
+        return int(self.run("unknown", turn.instance_id, turn.token, self._lease_ms)[1])
 
     def open_intent(self, turn: Turn, before: int, etag: str | None) -> Turn:
         """Write down that all that is owed is about to be sent."""
@@ -246,19 +192,19 @@ class Ledger:
     def release(self, turn: Turn, *, delay_s: float = 0.0, reason: str = "", watch_s: float | None = None) -> bool:
         """Give the lock back, with when and why to come again. Returns whether a push task should be sent now."""
         watch = "" if watch_s is None else int(watch_s * 1000)
-        return bool(self._run("release", turn.instance_id, turn.token, int(delay_s * 1000), reason, watch, self._kick_ms)[1] == "1")
+        return bool(self.run("release", turn.instance_id, turn.token, int(delay_s * 1000), reason, watch, self._kick_ms)[1] == "1")
 
     def park(self, turn: Turn, kind: str, reason: str) -> None:
         """Set the instance aside for a person; it keeps gathering."""
-        self._run("park", turn.instance_id, turn.token, kind, reason)
+        self.run("park", turn.instance_id, turn.token, kind, reason)
 
     def bury_owed(self, turn: Turn, reason: str) -> int:
         """Turn what is owed into a dead letter; returns the count."""
-        return int(self._run("bury", turn.instance_id, turn.token, reason, 0, self._finished_ttl_ms, self._lease_ms)[1])
+        return int(self.run("bury", turn.instance_id, turn.token, reason, 0, self._finished_ttl_ms, self._lease_ms)[1])
 
     def bury_parked(self, instance_id: str, reason: str, parked_longest_s: float) -> int:
         """The same for an instance parked for longer than `parked_longest_s`; 0 when it is not."""
-        return int(self._run("bury", instance_id, "", reason, int(parked_longest_s * 1000), self._finished_ttl_ms, 0)[1])
+        return int(self.run("bury", instance_id, "", reason, int(parked_longest_s * 1000), self._finished_ttl_ms, 0)[1])
 
     def state_put(self, turn: Turn, alive_s: float | None) -> float | None:
         """
@@ -268,42 +214,42 @@ class Ledger:
         ahead, or the seconds until the older one is dead.
         """
         alive = "" if alive_s is None else int(alive_s * 1000)
-        reply = self._run("state_put", turn.instance_id, turn.token, self._lease_ms, "send", alive)
+        reply = self.run("state_put", turn.instance_id, turn.token, self._lease_ms, "send", alive)
         return int(reply[1]) / 1000 if reply[1] else None
 
     def state_not_put(self, turn: Turn) -> None:
         """That PUT never left."""
-        self._run("state_put", turn.instance_id, turn.token, self._lease_ms, "never left", "")
+        self.run("state_put", turn.instance_id, turn.token, self._lease_ms, "never left", "")
 
     def finish(self, turn: Turn, state: str) -> bool:
         """The instance has ended; gives the lock back. Returns whether it owes something all the same and should be pushed."""
-        return bool(self._run("finish", turn.instance_id, turn.token, state, self._finished_ttl_ms, self._kick_ms)[1] == "1")
+        return bool(self.run("finish", turn.instance_id, turn.token, state, self._finished_ttl_ms, self._kick_ms)[1] == "1")
 
     # -- jobs -----------------------------------------------------------------------------------------------------
 
     def expect_job(self, job_id: str) -> None:
         """Put a job among those pending, to be looked at now (again)."""
-        self._run("expect_job", job_id)
+        self.run("expect_job", job_id)
 
     def take_job(self, job_id: str) -> JobTurn:
         """Take the job's lock; raises NotNow."""
         token = secrets.token_hex(8)
-        reply = self._run("take_job", job_id, token, self._lease_ms * 3)
+        reply = self.run("take_job", job_id, token, self._lease_ms * 3)
         if reply[0] != "OK":
             raise NotNow(reply[0], None)
         return JobTurn(job_id, token, reply[1], int(reply[2]) / 1000 if reply[2] else None, int(reply[3]), int(reply[4]))
 
     def job_put_sent(self, turn: JobTurn) -> None:
         """A PUT of the job's state is about to be sent."""
-        self._run("job_put", turn.job_id, turn.token, self._lease_ms * 3, "sent")
+        self.run("job_put", turn.job_id, turn.token, self._lease_ms * 3, "sent")
 
     def job_put_answered(self, turn: JobTurn) -> None:
         """It was answered with 200, or never left: no copy of it is on its way."""
-        self._run("job_put", turn.job_id, turn.token, self._lease_ms * 3, "answered")
+        self.run("job_put", turn.job_id, turn.token, self._lease_ms * 3, "answered")
 
     def release_job(self, turn: JobTurn, outcome: str, *, state: str = "", reason: str = "", delay_s: float = 0.0) -> bool:
         """Give the lock back: `done`, `not ready`, `later` or `parked`. Returns whether it was asked for again meanwhile."""
-        reply = self._run(
+        reply = self.run(
             "release_job",
             turn.job_id,
             turn.token,
@@ -320,7 +266,7 @@ class Ledger:
 
     def due(self, most: int, hold_s: float, leisurely: int) -> Due:
         """What is due, at most `most` of a kind; each is held back for `hold_s`, so that a slow task is not sent twice."""
-        reply = self._run("due", most, self._kick_ms, int(hold_s * 1000), leisurely)
+        reply = self.run("due", most, self._kick_ms, int(hold_s * 1000), leisurely)
         parked = tuple((name, float(since) / 1000) for name, since in zip(*[iter(reply[5])] * 2, strict=True))
         ready_since_s = int(reply[6]) / 1000 if reply[6] else None
         return Due(tuple(reply[1]), tuple(reply[2]), tuple(reply[3]), tuple(reply[4]), parked, ready_since_s)
@@ -341,7 +287,7 @@ class Ledger:
         for instance in instances:
             total = "" if instance.total_observations is None else instance.total_observations
             args += [instance.id, instance.job_id or "", total, instance.inserted_observations, ", ".join(instance.open_tasks)]
-        return int(self._run("follow", *args)[1])
+        return int(self.run("follow", *args)[1])
 
     def followed(self) -> set[str]:
         """The ids of all instances that have not ended."""

@@ -12,7 +12,8 @@ from typing import Any, cast
 import redis
 
 from tracker.errors import BadInput, LedgerUnavailable
-from tracker.ledger import Ledger, connect
+from tracker.ledger import Ledger
+from tracker.ledger_scripts import connect
 from tracker.settings import Settings
 from tracker.views import (
     JOB_STATES,

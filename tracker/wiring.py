@@ -18,7 +18,8 @@ from tracker.api_client import clock
 from tracker.completing import Advancing
 from tracker.dataset_api import DatasetApi
 from tracker.import_api import ImportApi
-from tracker.ledger import Ledger, connect
+from tracker.ledger import Ledger
+from tracker.ledger_scripts import connect
 from tracker.pushing import Rules
 from tracker.settings import Settings, load
 

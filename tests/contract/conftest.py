@@ -15,7 +15,8 @@ from sandbox.kafka import Kafka
 from sandbox.valkey import Valkey
 from tests.contract.batches import P0
 from tests.contract.members import answers, until
-from tracker.ledger import Ledger, connect
+from tracker.ledger import Ledger
+from tracker.ledger_scripts import connect
 from tracker.ledger_state import PartitionStart
 
 REDIS_SERVER = shutil.which("redis-server")

@@ -15,7 +15,8 @@ from tests.contract.batches import P0, TOPIC, batch, counts, owed, position, str
 from tracker.errors import BadInput, LedgerUnavailable, LostTurn
 from tracker.events import Batch, Event, InputFileAvailable, Kind, ObservationsInserted, Undecodable
 from tracker.instance import Instance
-from tracker.ledger import Ledger, connect
+from tracker.ledger import Ledger
+from tracker.ledger_scripts import connect
 from tracker.ledger_state import NotNow, PartitionStart
 
 # -- applying -----------------------------------------------------------------------------------------------------

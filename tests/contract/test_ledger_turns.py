@@ -8,7 +8,8 @@ import redis
 from tests.contract.batches import P0, TOPIC, counts, owed, stream, take_settled
 from tracker.errors import BadInput, LedgerUnavailable, LostTurn
 from tracker.instance import Instance
-from tracker.ledger import Ledger, connect
+from tracker.ledger import Ledger
+from tracker.ledger_scripts import connect
 from tracker.ledger_state import NotNow, PartitionStart
 
 # -- turns --------------------------------------------------------------------------------------------------------

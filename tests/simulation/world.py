@@ -40,10 +40,10 @@ class StormyLedger(Ledger):
 
     weather: Weather
 
-    def _run(self, name: str, *args: str | float) -> list[Any]:
+    def run(self, name: str, *args: str | float) -> list[Any]:
         if self.weather.happens(0.005):
             raise LedgerUnavailable("time-out, nothing has happened")
-        reply = super()._run(name, *args)
+        reply = super().run(name, *args)
         if self.weather.happens(0.005):
             raise LedgerUnavailable("time-out, everything has happened")
         return reply

@@ -1,4 +1,4 @@
--- Shared by every script: put in front of each by tracker/ledger.py. What Redis holds, all under one prefix:
+-- Shared by every script: put in front of each by tracker/ledger_scripts.py. What Redis holds, all under one prefix:
 --
 --   ledger                  hash    id ("number-random"), number, version (raised by every change), format, run (the server run
 --                                   it is verified for), born and settle (ms), unpassed (partitions below their horizon), reason,
