@@ -9,6 +9,7 @@ timed out may have run.
 import json
 import secrets
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import redis
@@ -75,13 +76,13 @@ class Ledger(Scripts):
         """
         return bool(self.run("verify", examined.id or "", examined.run, examined.version)[0] == "OK")
 
-    def void(self, reason: str) -> str:
+    def void(self, reason: str, by: str = "") -> str:
         """
         Have the ledger born anew, as a person asks: until a bridge has done it, every change is refused.
 
         Works unverified. Returns the id of the ledger that is void now. Raises LedgerUnavailable, also when there is none.
         """
-        return cast("str", self.run("void", reason)[1])
+        return cast("str", self.run("void", reason, by)[1])
 
     def start_partition(self, ledger: str, start: PartitionStart) -> int:
         """Begin a partition new to the ledger, or a new epoch of one; returns the `next` in force. Raises LostTurn for another ledger."""
@@ -145,21 +146,25 @@ class Ledger(Scripts):
         )
         return reply[3:] if reply[0] == "OK" else None
 
-    def add_by_hand(self, instance_id: str, count: int, key: str) -> tuple[bool, bool]:
-        """Add one count, once per key. Returns whether it was added now, and whether a push task should be sent."""
-        reply = self.run("add_by_hand", instance_id, count, key, REMEMBER_KEYS_S * 1000, self._kick_ms)
+    def add_by_hand(self, instance_id: str, count: int, key: str, by: str = "") -> tuple[bool, bool]:
+        """
+        Add one count, once per key; `by` says who asked for it.
+
+        Returns whether it was added now, and whether a push task should be sent.
+        """
+        reply = self.run("add_by_hand", instance_id, count, key, REMEMBER_KEYS_S * 1000, self._kick_ms, by)
         return reply[1] == "1", reply[2] == "1"
 
-    def register(self, instance_id: str, job_id: str | None) -> None:
-        """Follow an instance."""
-        self.run("register", instance_id, job_id or "")
+    def register(self, instance_id: str, job_id: str | None, by: str = "") -> None:
+        """Follow an instance; `by` says who asked for it."""
+        self.run("register", instance_id, job_id or "", by)
 
     # -- turns: one worker holds one instance ---------------------------------------------------------------------
 
-    def take(self, instance_id: str, *, force: bool = False) -> Turn:
-        """Take the instance's lock; raises NotNow. `force` passes over back-offs and parking, as a person asks."""
+    def take(self, instance_id: str, *, force: bool = False, by: str = "") -> Turn:
+        """Take the instance's lock; raises NotNow. `force` passes over back-offs and parking, as a person asks: `by` says who."""
         token = secrets.token_hex(8)
-        reply = self.run("take", instance_id, token, self._lease_ms, int(force))
+        reply = self.run("take", instance_id, token, self._lease_ms, int(force), by)
         if reply[0] != "OK":
             raise NotNow(reply[0], int(reply[1]) / 1000 if reply[1] else None)
         return _turn(instance_id, token, reply)
@@ -185,9 +190,18 @@ class Ledger(Scripts):
         """Allow one more copy of the open intent, with the same delta and ETag."""
         return self._step("copy_intent", turn, intent.delta, intent.etag or "")
 
-    def close_intent(self, turn: Turn, *, applied: bool, etag: str | None) -> Turn:
-        """Close the open intent; `etag` is the instance's after it, None when unknown."""
-        return self._step("close_intent", turn, "applied" if applied else "not applied", etag or "")
+    def close_intent(self, turn: Turn, *, applied: bool, etag: str | None, how: str = "answered") -> Turn:
+        """
+        Close the open intent; `etag` is the instance's after it, None when unknown.
+
+        `how` is how the outcome was learnt: `answered`, `not sent`, `turned away`, `refused`, `read back`.
+        """
+        return self._step("close_intent", turn, "applied" if applied else "not applied", etag or "", how)
+
+    def no_answer(self) -> None:
+        """Note for the metrics that what came of a PUT of counts is unknown. Never raises: the figure is worth no turn."""
+        with suppress(LedgerUnavailable), self.reaching():
+            self.client.hincrby(f"{self.prefix}counters", "push:unknown", 1)
 
     def release(self, turn: Turn, *, delay_s: float = 0.0, reason: str = "", watch_s: float | None = None) -> bool:
         """Give the lock back, with when and why to come again. Returns whether a push task should be sent now."""

@@ -42,8 +42,11 @@ class Ledger(Protocol):
     def copy_intent(self, turn: Turn, intent: Intent) -> Turn:
         """Allow one more copy of the open intent."""
 
-    def close_intent(self, turn: Turn, *, applied: bool, etag: str | None) -> Turn:
-        """Close the open intent."""
+    def close_intent(self, turn: Turn, *, applied: bool, etag: str | None, how: str = "answered") -> Turn:
+        """Close the open intent; `how` is how its outcome was learnt."""
+
+    def no_answer(self) -> None:
+        """Note that what came of a PUT is unknown."""
 
     def bury_owed(self, turn: Turn, reason: str) -> int:
         """Turn what is owed into a dead letter."""
@@ -114,6 +117,8 @@ TURN_S = 3.0
 PARKED_AT = 2
 """How often in a row the API must say that it does not know an instance before it is shown as parked."""
 
+_HOW = {NotSent: "not sent", TurnedAway: "turned away", Refused: "refused"}
+
 READ_BACKS = 3
 """Unknown outcomes that one turn reads back before it leaves the rest to a later one."""
 
@@ -181,8 +186,9 @@ async def _send(turn: Turn, ledger: Ledger, api: DatasetApi, rules: Rules, allow
     except (NotSent, TurnedAway, Refused) as error:
         if not first_copy:
             # An earlier copy may be the one that was applied: this answer is only about this one.
+            ledger.no_answer()
             raise ComeAgain(str(error), rules.wait_s(turn.tries, slow=not isinstance(error, NotSent))) from error
-        turn = ledger.close_intent(turn, applied=False, etag=intent.etag)
+        turn = ledger.close_intent(turn, applied=False, etag=intent.etag, how=_HOW[type(error)])
         if isinstance(error, Refused):
             if not error.published:
                 raise Park("refused", str(error)) from error
@@ -190,6 +196,7 @@ async def _send(turn: Turn, ledger: Ledger, api: DatasetApi, rules: Rules, allow
             return await look(turn, ledger, api, rules)
         _come_again(turn, error, rules)
     except OutcomeUnknown as error:
+        ledger.no_answer()
         if error.status is None or error.status >= 500:  # noqa: PLR2004 -- a time-out or a server in trouble: not at once
             raise ComeAgain(str(error), rules.wait_s(turn.tries)) from error
         return turn
@@ -209,9 +216,9 @@ async def _resolve(turn: Turn, intent: Intent, ledger: Ledger, api: DatasetApi, 
         turn = ledger.copy_intent(turn, intent)
         return await _send(turn, ledger, api, rules, allowed_at, first_copy=False)
     if instance.inserted_observations == intent.before + intent.delta:
-        turn = ledger.close_intent(turn, applied=True, etag=instance.etag)
+        turn = ledger.close_intent(turn, applied=True, etag=instance.etag, how="read back")
     elif instance.inserted_observations == intent.before:
-        turn = ledger.close_intent(turn, applied=False, etag=instance.etag)
+        turn = ledger.close_intent(turn, applied=False, etag=instance.etag, how="read back")
     else:
         expected = f"expected {intent.before} or {intent.before + intent.delta}"
         raise Park("foreign", f"somebody else counts: the API says {instance.inserted_observations}, {expected}")

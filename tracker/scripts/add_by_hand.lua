@@ -1,4 +1,4 @@
--- One count by hand, once per key. ARGV: instance, count, key, how long a key is remembered (ms), kick (ms). Reply: OK, 1 when added now, 1 to push
+-- One count by hand, once per key. ARGV: instance, count, key, how long a key is remembered (ms), kick (ms), who ("" for not told). Reply: OK, 1 when added now, 1 to push
 local no = refusal()
 if no then return no end
 local id, count = ARGV[1], tonumber(ARGV[2])
@@ -13,4 +13,5 @@ if count > 0 then
   redis.call('HINCRBY', P .. 'i:' .. id, 'hand', int(count))
 end
 changed()
+audit('by_hand', id, '', 'n', int(count), 'k', ARGV[3], 'u', ARGV[6])
 return {'OK', '1', wake and '1' or '0'}

@@ -3,13 +3,13 @@
 -- Reply: OK, next, records applied now, instances to push …
 local no = refusal()
 if no then return no end
-if ID ~= ARGV[1] then return {'OTHER', ID} end
+if ID ~= ARGV[1] then tally('batches_refused'); return {'OTHER', ID} end
 local start, stop, kind, kick_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[10])
 if not start or not stop or start < 0 or stop <= start then return {'ERROR', 'expected 0 <= start < end'} end
 if kind ~= 'counts' and kind ~= 'registrations' then return {'ERROR', 'kind must be counts or registrations'} end
 local part = P .. 'part:' .. ARGV[2] .. ':' .. ARGV[3] .. ':' .. ARGV[4]
 local p = read_part(part)
-if not p then return {'EPOCH', 'this ledger does not know epoch ' .. ARGV[4] .. ' of ' .. ARGV[2] .. ':' .. ARGV[3]} end
+if not p then tally('batches_refused'); return {'EPOCH', 'this ledger does not know epoch ' .. ARGV[4] .. ' of ' .. ARGV[2] .. ':' .. ARGV[3]} end
 if stop <= p.next then return {'OK', int(p.next), '0'} end
 
 local good, d = pcall(cjson.decode, ARGV[9])
@@ -51,7 +51,7 @@ local function seen(offset)
 end
 local fresh = start >= p.next and #p.ranges == 0      -- the everyday case: nothing of this range can have been seen
 local horizon = p.horizon or 0
-local sums, asides, jobs, order, applied = {}, {}, {}, {}, 0
+local sums, asides, jobs, order, applied, below = {}, {}, {}, {}, 0, 0
 for n = 1, #which do
   local offset = start + (offsets and offsets[n] or n - 1)
   if fresh or not seen(offset) then
@@ -59,7 +59,9 @@ for n = 1, #which do
     if not jobs[j] then jobs[j] = ''; order[#order + 1] = j end
     if kind == 'registrations' then
       if values[n] ~= '' then jobs[j] = values[n] end
-    elseif offset < horizon then asides[j] = (asides[j] or 0) + values[n]
+    elseif offset < horizon then
+      asides[j] = (asides[j] or 0) + values[n]
+      below = below + 1
     else sums[j] = (sums[j] or 0) + values[n] end
     applied = applied + 1
   end
@@ -68,7 +70,7 @@ end
 local out = {'OK', '', ''}
 for _, j in ipairs(order) do
   local id = ids[j + 1]
-  if kind == 'registrations' then register(id, jobs[j])
+  if kind == 'registrations' then register(id, jobs[j], 'record')
   else
     if asides[j] then
       -- Below the horizon: only the API knows how much of it had been pushed. Settled before the first push.
@@ -78,8 +80,9 @@ for _, j in ipairs(order) do
         redis.call('ZADD', P .. 'leisure', 'NX', NOW, id)
       elseif asides[j] > 0 then
         -- A late batch of a topic that was made anew before its horizon was passed: settled without it, nobody can tell now.
-        bury('what', 'counts', 'instance', id, 'count', int(asides[j]), 'perhaps', int(asides[j]), 'job', '', 'reason',
-          'perhaps counted before the birth: read late from ' .. ARGV[2] .. ':' .. ARGV[3] .. ', which was made anew')
+        local why = 'perhaps counted before the birth: read late from ' .. ARGV[2] .. ':' .. ARGV[3] .. ', which was made anew'
+        local letter_id = bury('what', 'counts', 'instance', id, 'count', int(asides[j]), 'perhaps', int(asides[j]), 'job', '', 'reason', why)
+        audit('buried', id, '', 'd', letter_id, 'n', int(asides[j]), 'y', why)
       end
     end
     if sums[j] and sums[j] > 0 and owe(id, sums[j], kick_ms) then out[#out + 1] = id end
@@ -88,11 +91,15 @@ end
 for _, letter in ipairs(dead) do
   local offset = start + letter[1]
   if fresh or not seen(offset) then
-    bury('what', 'undecodable', 'topic', ARGV[2], 'partition', ARGV[3], 'epoch', ARGV[4], 'offset', int(offset), 'reason', letter[2], 'raw', letter[3])
+    local letter_id = bury('what', 'undecodable', 'topic', ARGV[2], 'partition', ARGV[3], 'epoch', ARGV[4], 'offset', int(offset), 'reason', letter[2], 'raw',
+      letter[3])
+    audit('buried', '', '', 'd', letter_id, 'p', ARGV[2] .. ':' .. ARGV[3], 'a', int(offset), 'y', letter[2])
     applied = applied + 1
   end
 end
 out[2] = int(extend(part, p, start, stop, ARGV[8]))
 out[3] = int(applied)
+if applied > 0 then tally(kind == 'counts' and 'records' or 'registrations', applied) end
+if below > 0 then tally('records_below_horizon', below) end
 changed()
 return out

@@ -12,7 +12,7 @@ end
 local id = ARGV[2] .. '-' .. ARGV[3]
 local old = redis.call('HGETALL', P .. 'partitions')
 for n = 1, #old, 2 do redis.call('DEL', P .. 'part:' .. old[n] .. ':' .. old[n + 1]) end
-redis.call('DEL', P .. 'partitions', P .. 'owing', P .. 'watched', P .. 'leisure', P .. 'parked', P .. 'sync')
+redis.call('DEL', P .. 'partitions', P .. 'owing', P .. 'watched', P .. 'leisure', P .. 'parked', P .. 'sync', P .. 'owed', P .. 'intents')
 local unpassed = 0
 for n = 6, #ARGV, 5 do
   local name = ARGV[n] .. ':' .. ARGV[n + 1]
@@ -26,7 +26,9 @@ for n = 6, #ARGV, 5 do
   end
 end
 redis.call('HSET', P .. 'ledger', 'id', id, 'number', ARGV[2], 'version', '1', 'format', FORMAT, 'run', run, 'born', int(NOW), 'settle', ARGV[4],
-  'unpassed', int(unpassed), 'reason', ARGV[5])
+  'unpassed', int(unpassed), 'reason', ARGV[5], 'owed', '0')
 redis.call('HDEL', P .. 'ledger', 'void')
 redis.call('XADD', P .. 'births', 'MAXLEN', '1000', '*', 'id', id, 'before', ARGV[1], 'reason', ARGV[5])
+tally('births')
+audit('birth', '', '', 'g', id, 'b', ARGV[1], 'y', ARGV[5])
 return {'OK', id}

@@ -19,8 +19,11 @@ local owed = tonumber(v[1]) or 0
 local reason = ARGV[3]
 if v[2] then reason = reason .. '; perhaps counted: ' .. v[2] .. ' of it had been sent and no answer told whether it was applied' end
 if owed > 0 then
-  bury('what', 'counts', 'instance', id, 'count', int(owed), 'perhaps', v[2] or '0', 'reason', reason, 'job', v[4] or '')
+  local letter = bury('what', 'counts', 'instance', id, 'count', int(owed), 'perhaps', v[2] or '0', 'reason', reason, 'job', v[4] or '')
+  audit('buried', id, v[4], 'd', letter, 'n', int(owed), 'y', reason)
 end
+owes(id, owed, 0)
+redis.call('ZREM', P .. 'intents', id)
 redis.call('HDEL', k, 'owed', 'dl', 'bf', 'im', 'sent', 'pk', 'pkd', 'unk')
 redis.call('ZREM', P .. 'owing', id)
 redis.call('ZREM', P .. 'parked', id)

@@ -5,21 +5,29 @@ if no then return no end
 local id = ARGV[1]
 local k = held(id, ARGV[2], 1000)
 if not k then return LOST end
-local v = redis.call('HMGET', k, 'owed', 'dl', 'aside', 'hand', 'counted')
-local owes = (tonumber(v[1]) or 0) > 0 or v[2]
+local v = redis.call('HMGET', k, 'owed', 'dl', 'aside', 'hand', 'counted', 'end', 'job', 'last', 'st')
+local more = (tonumber(v[1]) or 0) > 0 or v[2]
 redis.call('HDEL', k, 'lk', 'lu', 'why', 'tr', 'nb', 'ps', 'aside')
 redis.call('HSET', k, 'st', ARGV[3], 'end', int(NOW))
 redis.call('ZREM', P .. 'followed', id)
 redis.call('ZREM', P .. 'watched', id)
-local leisure = redis.call('ZREM', P .. 'leisure', id)
+local leisure = redis.call('ZREM', P .. 'leisure', id) == 1
+-- An import of long ago that is only read again at a birth, and one that had ended and was looked at again, have not ended now.
+if (not v[6] or v[9] ~= ARGV[3]) and (v[5] or not leisure) then
+  local failed = ARGV[3] == 'failed' or ARGV[3] == 'error'
+  local what = failed and 'failed' or ARGV[3] == 'completed' and 'completed' or 'ended'
+  tally('instances:' .. what)
+  if what == 'completed' and v[8] then took(NOW - tonumber(v[8])) end
+  audit(what, id, v[7], 's', what == 'completed' and '' or ARGV[3], 'c', v[5], 'l', v[8])
+end
 changed()
-if owes then
+if more then
   redis.call('HSET', k, 'k', int(NOW + tonumber(ARGV[5])))
   redis.call('ZADD', P .. 'owing', NOW, id)
   return {'OK', '1'}
 end
 redis.call('ZREM', P .. 'owing', id)
-if leisure == 1 and not v[5] and (tonumber(v[4]) or 0) == 0 then
+if leisure and not v[5] and (tonumber(v[4]) or 0) == 0 then
   redis.call('DEL', k)                                 -- an import of long ago, read again at a birth
 else
   redis.call('PEXPIRE', k, ARGV[4])

@@ -8,13 +8,15 @@ local new = 0
 for n = 2, #ARGV, 5 do
   local id, job, total, inserted, tasks = ARGV[n], ARGV[n + 1], ARGV[n + 2], tonumber(ARGV[n + 3]) or 0, ARGV[n + 4]
   local k = touch(id)
-  local v = redis.call('HMGET', k, 'aside', 'owed', 'dl', 'end', 'et', 'ins', 'unk')
+  local v = redis.call('HMGET', k, 'aside', 'owed', 'dl', 'end', 'et', 'ins', 'unk', 'total', 'job')
+  if job == '' then job = v[9] or '' end
   if v[7] then
     -- The API knows it by now, whatever it said when it was asked: what waits for that need not wait any longer.
     redis.call('HDEL', k, 'unk', 'nb')
     if redis.call('HGET', k, 'pk') == 'unknown' then
       redis.call('HDEL', k, 'pk', 'pkd')
       redis.call('ZREM', P .. 'parked', id)
+      audit('unparked', id, job, 'f', 'listing')
     end
     redis.call('ZADD', P .. 'owing', 'XX', NOW, id)
     redis.call('ZADD', P .. 'watched', 'XX', NOW, id)
@@ -37,7 +39,11 @@ for n = 2, #ARGV, 5 do
     if tonumber(total) and tonumber(total) > 0 and inserted >= tonumber(total) and (tonumber(v[2]) or 0) == 0 and not v[3] and not v[1] then
       redis.call('ZADD', P .. 'watched', NOW, id)
     end
-    if redis.call('ZADD', P .. 'followed', 'NX', NOW, id) == 1 then new = new + 1 end
+    if redis.call('ZADD', P .. 'followed', 'NX', NOW, id) == 1 then
+      new = new + 1
+      audit('registered', id, job, 'f', 'listing')
+    end
+    if total ~= '' and total ~= (v[8] or '') then audit('total', id, job, 'n', total, 'b', v[8]) end
   end
 end
 return {'OK', int(new)}

@@ -2,22 +2,30 @@
 --
 --   ledger                  hash    id ("number-random"), number, version (raised by every change), format, run (the server run
 --                                   it is verified for), born and settle (ms), unpassed (partitions below their horizon), reason,
---                                   void (present: why a person wants it born anew; run then matches no server)
+--                                   void (present: why a person wants it born anew; run then matches no server), owed (the sum over
+--                                   all instances)
 --   partitions              hash    "topic:partition" -> epoch in force
 --   part:<t>:<p>:<epoch>    hash    next, checksum (of the record at next - 1), horizon (absent: none or passed), old (another
 --                                   epoch has taken its place), ranges
 --                                   ("from-to-checksum,…": applied above next, because they arrived early)
 --   i:<instance>            hash    one instance; its fields are listed below
 --   owing                   zset    instances with counts, an intent or an aside to settle -> due (ms)
+--   owed                    zset    instances that owe counts -> since (ms)
+--   intents                 zset    instances with an open intent -> opened (ms)
 --   watched                 zset    instances whose completion must be looked at -> due (ms)
 --   leisure                 zset    instances set aside at a birth and not listed: settled a few at a time -> since (ms)
 --   followed                zset    instances not ended -> followed since (ms)
 --   finished                zset    instances ended -> ended (ms)
 --   parked                  zset    instances set aside for a person -> since (ms)
 --   jobs                    zset    jobs pending -> due (ms);   parked_jobs  zset  jobs unknown to the Import API -> since (ms)
---   j:<job>                 hash    token, until (lock), sent, open (copies without an answer), wanted (times asked for), tries, why, st
+--   j:<job>                 hash    token, until (lock), sent, open (copies without an answer), wanted (times asked for), tries, why, st,
+--                                   ended (the last state of it that was written down in history)
 --   dead                    stream  dead letters: what, topic, partition, epoch, offset, raw (base64), instance, count, reason
 --   losses                  stream  recorded losses;   births  stream  every birth and its reason
+--   history                 stream  what has happened, one entry each; described below
+--   history_state           hash    most (entries it is bounded to), and of the database it is drained into: draining (present: there
+--                                   is one), drained (id of the last entry that is in it), ok and tried (ms), failures, why, and lost, lost_at (entries trimmed before they were drained, and when last: ms)
+--   counters                hash    what metrics count from the beginning: tracker/metrics.py names them
 --   k:<key>                 string  a manual count's idempotency key
 --   sync                    hash    the full listing: ok, tried (ms), attempts, pages, why
 --   lease:<name>            string  taken with SET NX PX by whoever does the periodic work: tick, sync
@@ -29,6 +37,13 @@
 --   dl bf im sent: the open intent: delta, inserted before, If-Match ("" without), sent (ms)      lk lu: lock token, until (ms)
 --   nb not before (ms)   tr tries   why reason   k an outstanding task is expected until (ms)   unk unknown to the API, times in a row
 --   pk parked: kind   pkd since (ms)   ps state PUT sent (ms)   first, last: first seen, last record (ms)   end ended (ms)   unv unverified
+--
+-- Fields of an entry of history. Its id is the time.
+--   w what: registered total first pushed completed failed ended job_completed job_failed job_parked birth verified loss epoch
+--     parked unparked by_hand buried replayed dropped, or a manual act: tracker/history.py has a sentence for each
+--   i instance   j job   n count   b before (a count, total, ledger or epoch)   a after (inserted at the API, or a position)   s state
+--   c counted   l last record (ms)   f from: listing, record, hand   k kind, or key   p topic:partition   e epoch   g ledger
+--   u who   y why   d id of a dead letter
 --
 -- Times are of Redis' clock. A script checks everything before its first write: an error in the middle undoes nothing.
 
@@ -49,7 +64,7 @@ local function run_id()
   return string.match(info, 'run_id:(%w+)')
 end
 
-local LEDGER = redis.call('HMGET', P .. 'ledger', 'id', 'number', 'version', 'format', 'run', 'born', 'settle', 'unpassed')
+local LEDGER = redis.call('HMGET', P .. 'ledger', 'id', 'number', 'version', 'format', 'run', 'born', 'settle', 'unpassed', 'owed')
 local ID, NUMBER = LEDGER[1], LEDGER[2]
 
 -- Nil when the ledger may be used, else the reply that refuses.
@@ -63,7 +78,86 @@ local function refusal()
   return nil
 end
 
-local function changed() redis.call('HINCRBY', P .. 'ledger', 'version', 1) end
+-- What is owed more or less by this script than before it.
+local OWED = 0
+
+-- To be said once, at the end of every script that has changed something.
+local function changed()
+  redis.call('HINCRBY', P .. 'ledger', 'version', 1)
+  -- A ledger made before there was the sum has none until recount.lua has made it.
+  if OWED ~= 0 and LEDGER[9] then
+    if redis.call('ZCARD', P .. 'owed') == 0 then redis.call('HSET', P .. 'ledger', 'owed', '0')
+    else redis.call('HINCRBY', P .. 'ledger', 'owed', int(OWED)) end
+  end
+  OWED = 0
+end
+
+-- To be said wherever the field owed changes: the index and the sum change with it.
+local function owes(id, before, after)
+  if after <= 0 then redis.call('ZREM', P .. 'owed', id)
+  elseif before <= 0 then redis.call('ZADD', P .. 'owed', 'NX', NOW, id) end
+  OWED = OWED + math.max(0, after) - math.max(0, before)
+end
+
+local function set_owed(k, id, before, after)
+  redis.call('HSET', k, 'owed', int(after))
+  owes(id, before, after)
+end
+
+-- Raise a counter of metrics.
+local function tally(name, by) redis.call('HINCRBY', P .. 'counters', name, by or 1) end
+
+-- How long it took from an instance's last record until it was completed (ms), for a histogram of seconds: each falls into one bucket.
+local function took(ms)
+  ms = math.max(0, ms)
+  local bucket = '+Inf'
+  for _, bound in ipairs({0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300}) do
+    if ms <= bound * 1000 then bucket = tostring(bound); break end
+  end
+  tally('latency:' .. bucket)
+  tally('latency_ms', int(ms))
+end
+
+local function older(a, b)
+  local am, as = string.match(a, '(%d+)-(%d+)')
+  local bm, bs = string.match(b, '(%d+)-(%d+)')
+  am, as, bm, bs = tonumber(am), tonumber(as), tonumber(bm), tonumber(bs)
+  return am < bm or (am == bm and as < bs)
+end
+
+-- Trim the history to its bound, some hundred entries at a time. What goes before a database has it is counted. Returns how many went.
+local function bound_history()
+  local state = redis.call('HMGET', P .. 'history_state', 'most', 'draining', 'drained')
+  local length = redis.call('XLEN', P .. 'history')
+  local above = math.min(500, length - (tonumber(state[1]) or 100000))
+  if above < 100 then return 0 end
+  local going = state[2] and redis.call('XRANGE', P .. 'history', '-', '+', 'COUNT', above) or {}
+  local gone = redis.call('XTRIM', P .. 'history', 'MAXLEN', '~', length - above)
+  local lost = 0
+  for n = 1, math.min(gone, #going) do
+    if not state[3] or older(state[3], going[n][1]) then lost = lost + 1 end
+  end
+  if lost > 0 then
+    redis.call('HINCRBY', P .. 'history_state', 'lost', lost)
+    redis.call('HSET', P .. 'history_state', 'lost_at', int(NOW))
+  end
+  return gone
+end
+
+-- Write down what has happened: an instance and a job ('' for none), then pairs of field and value; those that are '' or not there are left
+-- out. On the hot path, where counts are applied, only an instance's first one may do so.
+local function audit(what, instance, job, ...)
+  local entry = {P .. 'history', '*', 'w', what}
+  local function add(field, value)
+    if value and value ~= '' then entry[#entry + 1] = field; entry[#entry + 1] = value end
+  end
+  add('i', instance)
+  add('j', job)
+  local more = {...}
+  for n = 1, select('#', ...), 2 do add(more[n], more[n + 1]) end
+  redis.call('XADD', unpack(entry))
+  bound_history()
+end
 
 -- When pushing and completing may begin (ms), or nil while a horizon is not passed.
 local function ready_at()
@@ -88,15 +182,16 @@ local function touch(id)
   return k
 end
 
+-- Returns whether it is new.
 local function follow(id)
-  redis.call('ZADD', P .. 'followed', 'NX', NOW, id)
   redis.call('ZREM', P .. 'finished', id)
+  return redis.call('ZADD', P .. 'followed', 'NX', NOW, id) == 1
 end
 
 -- Add counts that are owed (above the horizon or by hand). Returns true when a push task should be sent.
 local function owe(id, count, kick_ms)
   local k = touch(id)
-  local v = redis.call('HMGET', k, 'owed', 'counted', 'lu', 'nb', 'k', 'end', 'pk')
+  local v = redis.call('HMGET', k, 'owed', 'counted', 'lu', 'nb', 'k', 'end', 'pk', 'job')
   if v[6] then redis.call('PERSIST', k) end
   -- One that a person must look at gathers, and is not pushed.
   local parked = v[7] and v[7] ~= 'unknown'
@@ -104,21 +199,30 @@ local function owe(id, count, kick_ms)
   local ready = ready_at()
   local busy = (tonumber(v[3]) or 0) > NOW or (tonumber(v[4]) or 0) > NOW or (tonumber(v[5]) or 0) > NOW
   local wake = ready and ready <= NOW and not busy and not parked
-  local sums = {'owed', int((tonumber(v[1]) or 0) + count), 'counted', int((tonumber(v[2]) or 0) + count), 'last', int(NOW)}
+  local owed = tonumber(v[1]) or 0
+  local sums = {'owed', int(owed + count), 'counted', int((tonumber(v[2]) or 0) + count), 'last', int(NOW)}
+  owes(id, owed, owed + count)
   if wake then sums[7] = 'k'; sums[8] = int(NOW + kick_ms) end
   redis.call('HSET', k, unpack(sums))
-  if not v[6] and not v[2] then follow(id) end
+  if not v[2] then
+    if not v[6] then follow(id) end
+    audit('first', id, v[8], 'n', int(count))
+  end
   return wake
 end
 
-local function register(id, job)
+-- `from` is where we have it from: record, hand, listing.
+local function register(id, job, from, who)
   local k = touch(id)
   if job ~= '' then redis.call('HSET', k, 'job', job) end
-  if redis.call('HEXISTS', k, 'end') == 0 then follow(id) end
+  if redis.call('HEXISTS', k, 'end') == 0 and follow(id) then audit('registered', id, job, 'f', from, 'u', who) end
 end
 
 -- Dead letters are kept until somebody decides about them.
-local function bury(...) redis.call('XADD', P .. 'dead', '*', 'at', int(NOW), ...) end
+local function bury(...)
+  tally('dead_letters')
+  return redis.call('XADD', P .. 'dead', '*', 'at', int(NOW), ...)
+end
 
 -- The state of a partition's part hash: next and the ranges applied above it.
 local function read_part(part)

@@ -12,6 +12,9 @@ if stop <= p.next then return {'OK', int(p.next)} end
 if start < p.next then start = p.next end
 redis.call('XADD', P .. 'losses', '*', 'at', int(NOW), 'topic', ARGV[2], 'partition', ARGV[3], 'epoch', ARGV[4], 'start', int(start), 'end', int(stop),
   'reason', ARGV[7])
+tally('losses')
+tally('records_lost', int(stop - start))
+audit('loss', '', '', 'p', ARGV[2] .. ':' .. ARGV[3], 'b', int(start), 'a', int(stop), 'y', ARGV[7])
 local nxt = extend(part, p, start, stop, '')
 changed()
 return {'OK', int(nxt)}

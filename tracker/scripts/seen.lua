@@ -7,13 +7,15 @@ local k = held(id, ARGV[2], tonumber(ARGV[3]))
 if not k then return LOST end
 local total, inserted = ARGV[6], tonumber(ARGV[7])
 if not inserted then return {'ERROR', 'the inserted count must be a number'} end
-local v = redis.call('HMGET', k, 'aside', 'owed', 'dl', 'pk')
+local v = redis.call('HMGET', k, 'aside', 'owed', 'dl', 'pk', 'total', 'job')
+local job = ARGV[5] ~= '' and ARGV[5] or v[6]
 redis.call('HSET', k, 'st', ARGV[4], 'total', total, 'ins', int(inserted), 'et', ARGV[8], 'tasks', ARGV[9])
 if ARGV[5] ~= '' then redis.call('HSET', k, 'job', ARGV[5]) end
 redis.call('HDEL', k, 'unk')
 if v[4] == 'unknown' then
   redis.call('HDEL', k, 'pk', 'pkd')
   redis.call('ZREM', P .. 'parked', id)
+  audit('unparked', id, job)
 end
 if v[1] then
   -- Once no request from before the birth can be on its way, the API's total is what of the aside has been pushed.
@@ -21,10 +23,12 @@ if v[1] then
   -- Completed: the API itself confirmed then that everything was in. Failed imports are counted all the same.
   local open = ARGV[10] == '0'
   if open and missing > 0 then
-    redis.call('HSET', k, 'owed', int((tonumber(v[2]) or 0) + missing))
+    local owed = tonumber(v[2]) or 0
+    set_owed(k, id, owed, owed + missing)
     redis.call('HINCRBY', k, 'counted', int(missing))
   elseif open and missing < 0 then redis.call('HSET', k, 'unv', int(-missing)) end
   redis.call('HDEL', k, 'aside')
   changed()
 end
+if ARGV[10] == '0' and total ~= '' and total ~= (v[5] or '') then audit('total', id, job, 'n', total, 'b', v[5]) end
 return snapshot(k)

@@ -20,6 +20,7 @@ if epoch then
   redis.call('EXPIRE', old, 86400)
 end
 redis.call('HSET', P .. 'partitions', name, ARGV[4])
+audit('epoch', '', '', 'p', name, 'e', ARGV[4], 'b', epoch or '', 'a', ARGV[5])
 if redis.call('EXISTS', part) == 1 then
   redis.call('PERSIST', part)                          -- never begin an epoch twice: its records would count again
 else

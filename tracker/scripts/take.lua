@@ -1,4 +1,5 @@
--- Take an instance's lock. ARGV: instance, token, lease (ms), force (1: a person asks, so no back-off and no parking stands in the way)
+-- Take an instance's lock. ARGV: instance, token, lease (ms), force (1: a person asks, so no back-off and no parking stands in the way),
+-- who ("" for not told)
 local no = refusal()
 if no then return no end
 local id, lease, force = ARGV[1], tonumber(ARGV[3]), ARGV[4] == '1'
@@ -16,6 +17,7 @@ if not force then
 elseif v[3] and v[3] ~= 'unknown' then
   redis.call('HDEL', k, 'pk', 'pkd')
   redis.call('ZREM', P .. 'parked', id)
+  audit('unparked', id, redis.call('HGET', k, 'job'), 'f', 'hand', 'u', ARGV[5])
 end
 if v[4] and tonumber(v[4]) > NOW then redis.call('HSET', k, 'sent', int(NOW)) end
 redis.call('HSET', k, 'lk', ARGV[2], 'lu', int(NOW + lease))

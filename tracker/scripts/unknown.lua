@@ -9,5 +9,7 @@ if times >= 2 and redis.call('HEXISTS', k, 'pk') == 0 and redis.call('HEXISTS', 
   redis.call('HSET', k, 'pk', 'unknown', 'pkd', int(NOW))
   redis.call('ZADD', P .. 'parked', NOW, ARGV[1])
   changed()
+  tally('parked')
+  audit('parked', ARGV[1], redis.call('HGET', k, 'job'), 'k', 'unknown')
 end
 return {'OK', int(times)}

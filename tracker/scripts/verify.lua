@@ -6,5 +6,6 @@ if redis.call('HEXISTS', P .. 'ledger', 'void') == 1 then return {'VOID', ID} en
 local run, err = run_id()
 if not run then return {'NO_RUN_ID', 'INFO server: ' .. (err or 'no run_id')} end
 if run ~= ARGV[2] or tonumber(LEDGER[3]) < tonumber(ARGV[3]) then return {'OTHER', ID} end
+if LEDGER[5] ~= run then audit('verified', '', '', 'g', ID) end
 redis.call('HSET', P .. 'ledger', 'run', run)
 return {'OK', ID}
