@@ -2,7 +2,10 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# What running needs, and what working on it needs besides.
+RUNNABLE := .venv/.runnable
 INSTALLED := .venv/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(if $(UPGRADE),--upgrade)
 # What the environment lacks is taken from .env, if there is one: NAME=value lines, as docker-compose reads them too.
@@ -19,15 +22,19 @@ help: ## List these commands
 
 install: $(INSTALLED) ## Make .venv with everything, as locked; quick when nothing has changed
 
-$(INSTALLED): requirements/dev.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "make install: needs Python 3.11 or newer; name one with: make install PYTHON=..." >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make install: this Python has no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+$(RUNNABLE): requirements/demo.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "make: needs Python 3.11 or newer; name one with: make install PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: this Python has no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PIP) --require-hashes -r requirements/demo.txt
+	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: install ## Run everything here and import five jobs (KEEP=1: stay up to look around)
+$(INSTALLED): requirements/dev.txt $(RUNNABLE)
+	$(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+demo: $(RUNNABLE) ## Run everything here and import five jobs (KEEP=1: stay up to look around)
 	$(BIN)/python -m sandbox.demo $(if $(KEEP),--keep)
 
 test: install ## Run all tests (ARGS="-k name": some of them)
@@ -46,13 +53,13 @@ format: install ## Put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-up: install ## Run bridge, workers, beat and web against the services in the environment, or in .env
+up: $(RUNNABLE) ## Run bridge, workers, beat and web against the services in the environment, or in .env
 	$(DOTENV) $(BIN)/tracker up
 
-debug: install ## The same, with logs for reading
+debug: $(RUNNABLE) ## The same, with logs for reading
 	$(DOTENV) env HUMAN_LOG=1 $(BIN)/tracker up
 
-flower: install ## Watch the tasks in a browser (PORT=5555)
+flower: $(RUNNABLE) ## Watch the tasks in a browser (PORT=5555)
 	$(DOTENV) $(BIN)/celery -A tracker flower --address=127.0.0.1 --port=$(or $(PORT),5555) --tasks-columns=$(FLOWER_COLUMNS)
 
 # By the oldest Python there is support for, Debian 12's: what it needs besides, newer ones need not mind; the other way round the
@@ -60,6 +67,7 @@ flower: install ## Watch the tasks in a browser (PORT=5555)
 lock: install ## Lock the dependencies anew (UPGRADE=1: to their newest versions)
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 11, 3))' || { echo "make lock: needs a .venv of Python 3.11.2 or older, as Debian 12 has: make clean lock PYTHON=/usr/bin/python3" >&2; exit 1; }
 	$(COMPILE) --extra web --extra flower --extra history --extra demo --extra tools --output-file requirements/dev.txt pyproject.toml
+	$(COMPILE) --extra web --extra flower --extra history --extra demo --constraint requirements/dev.txt --output-file requirements/demo.txt pyproject.toml
 	$(COMPILE) --extra web --extra flower --extra history --constraint requirements/dev.txt --output-file requirements/runtime.txt pyproject.toml
 	$(COMPILE) --extra bench --constraint requirements/dev.txt --output-file requirements/bench.txt pyproject.toml
 	$(COMPILE) --build-deps-for wheel --only-build-deps --constraint requirements/dev.txt --output-file requirements/build.txt pyproject.toml

@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 EXTRAS = {
     "dev.txt": {"web", "flower", "history", "demo", "tools"},
+    "demo.txt": {"web", "flower", "history", "demo"},
     "runtime.txt": {"web", "flower", "history"},
     "bench.txt": {"bench"},
 }
@@ -48,7 +49,7 @@ def test_no_index_no_path_and_no_address_is_named(name):
     assert not re.search(r"://|--index|--find-links|--trusted-host| @ |/home/", (ROOT / "requirements" / name).read_text())
 
 
-@pytest.mark.parametrize("name", ["build.txt", "runtime.txt"])
+@pytest.mark.parametrize("name", ["build.txt", "demo.txt", "runtime.txt"])
 def test_what_runs_in_production_and_builds_it_is_the_version_that_was_tested(name):
     versions = {package: entry.split()[0] for package, entry in locked("dev.txt").items()}
     assert {package: entry.split()[0] for package, entry in locked(name).items()}.items() <= versions.items()
