@@ -8,6 +8,6 @@ redis.call('HSET', k, 'until', int(NOW + tonumber(ARGV[3])))
 if ARGV[4] == 'sent' then
   redis.call('HSET', k, 'sent', int(NOW))
   redis.call('HINCRBY', k, 'open', 1)
-elseif tonumber(v[3]) > 0 then redis.call('HINCRBY', k, 'open', -1) end
+elseif (tonumber(v[3]) or 0) > 0 then redis.call('HINCRBY', k, 'open', -1) end
 changed()
 return {'OK'}
