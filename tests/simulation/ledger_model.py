@@ -3,8 +3,8 @@ The Lua scripts of the ledger as plain Python, for schedules by the million: the
 
 `ModelLedger` is the production room with only the running of scripts replaced. What keeps the two alike is
 `test_ledger_model.py`, which runs the same random calls through both and compares every reply and the whole state.
-Each function of `scripts_bridge.py` and `scripts_turns.py` is named for its script and takes its arguments; what is
-stored stands in `ledger_store.py`. The wording of refusals is left out.
+Each function of `scripts_bridge.py` and `scripts_turns.py` is named for its script and takes its arguments, of which
+those for the audit come last and are passed over; what is stored stands in `ledger_store.py`. The wording of refusals is left out.
 """
 
 from collections.abc import Callable, Iterable
@@ -69,6 +69,9 @@ class ModelLedger(Ledger):
 
     def now_s(self) -> float:
         return self.clock() / 1000
+
+    def no_answer(self) -> None:
+        """For metrics alone."""
 
     def beat(self, kind: str, name: str, info: dict[str, Any], ttl_s: float) -> None:
         self.store.beats[kind, name] = (self.clock() + int(ttl_s * 1000), info)

@@ -108,7 +108,7 @@ def apply(
     return out
 
 
-def add_by_hand(store: Store, now: int, name: str, count: int, key: str, remember_ms: int, kick_ms: int) -> Reply:
+def add_by_hand(store: Store, now: int, name: str, count: int, key: str, remember_ms: int, kick_ms: int, *_: Any) -> Reply:
     if not name or not 0 <= count <= MAX_COUNT:
         return WRONG
     if key in store.keys:
@@ -124,7 +124,7 @@ def add_by_hand(store: Store, now: int, name: str, count: int, key: str, remembe
     return ["OK", "1", "1" if wake else "0"]
 
 
-def register(store: Store, now: int, name: str, job: str) -> Reply:
+def register(store: Store, now: int, name: str, job: str, *_: Any) -> Reply:
     if not name:
         return WRONG
     follow_registered(store, now, name, job)
@@ -189,7 +189,7 @@ def verify(store: Store, _: int, ledger: str, run: str, version: int) -> Reply:
     return ["OK", store.id]
 
 
-def void(store: Store, _: int, reason: str) -> Reply:
+def void(store: Store, _now: int, reason: str, *_: Any) -> Reply:
     if store.id is None:
         raise LedgerUnavailable("no ledger yet")
     if not reason:

@@ -8,7 +8,7 @@ from tests.simulation.ledger_store import LOST, WRONG, Store
 from tests.simulation.scripts_prelude import Reply, held, ready_at, snapshot, touch
 
 
-def take(store: Store, now: int, name: str, token: str, lease_ms: int, force: int) -> Reply:
+def take(store: Store, now: int, name: str, token: str, lease_ms: int, force: int, *_: Any) -> Reply:
     ready = ready_at(store)
     if ready is None or ready > now:
         return ["NOT_READY", "" if ready is None else str(ready - now)]
@@ -106,7 +106,7 @@ def copy_intent(store: Store, now: int, name: str, token: str, lease_ms: int, de
     return snapshot(now, fields)
 
 
-def close_intent(store: Store, now: int, name: str, token: str, lease_ms: int, outcome: str, etag: str) -> Reply:
+def close_intent(store: Store, now: int, name: str, token: str, lease_ms: int, outcome: str, etag: str, *_: Any) -> Reply:
     fields = held(store, now, name, token, lease_ms)
     if fields is None:
         return LOST

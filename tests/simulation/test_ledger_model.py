@@ -33,6 +33,7 @@ JUMPS = (0, 0, 0, 1, 1, 1, 20, 20, 700, 700, 6000, 25_000, 400_000)
 NAMES, JOBS, EPOCHS, TOPIC = ("a", "b"), ("j", "k"), ("e1", "e2", "e3"), "counts"
 HASHES = {"ledger", "partitions", "sync"}
 SETS = ("owing", "watched", "leisure", "followed", "finished", "parked", "jobs", "parked_jobs")
+OF_LEDGER = frozenset(["id", "number", "version", "run", "born", "settle", "unpassed", "void"])
 FIELDS = frozenset(
     [
         *(
@@ -296,7 +297,7 @@ def of_redis(client: Any) -> dict[str, Any]:
         name = key.removeprefix(P)
         kind = name.partition(":")[0]
         if name == "ledger":
-            found[name] = {field: value for field, value in client.hgetall(key).items() if field not in {"format", "reason"}}
+            found[name] = {field: value for field, value in client.hgetall(key).items() if field in OF_LEDGER}
         elif kind in {"i", "j"}:
             found[name] = {field: value for field, value in client.hgetall(key).items() if field in FIELDS}
         elif kind == "part":
