@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tracker.settings import Settings
-from tracker.views import Figures
+from tracker.views import Figures, InstanceView
 
 Status = Literal["OK", "WARNING", "CRITICAL"]
 
@@ -225,6 +225,28 @@ def lags(seen: Seen) -> dict[str, int | None]:
 def _stubborn_in_words(stubborn: Sequence[Mapping[str, Any]]) -> str:
     """Name the first batches that stay unapplied."""
     return "; ".join(f"{batch.get('partition')} {batch.get('start')}-{batch.get('end')}: {batch.get('error')}" for batch in stubborn[:3])
+
+
+def remark(view: InstanceView, now_s: float) -> str:
+    """What a person should know of an instance beyond its figures, in one line."""
+    notes = []
+    if view.aside:
+        notes.append(f"{view.aside:,} counted before the ledger's birth, to be compared with the Dataset API")
+    if view.parked_since_s is not None:
+        notes.append(f"parked {age_in_words(now_s - view.parked_since_s)} ago ({view.parked_kind})")
+    if view.reason:
+        tries = f"try {view.tries} " if view.tries else ""
+        again = f", again in {max(0.0, view.next_try_s - now_s):.0f} s" if view.next_try_s else ""
+        notes.append(f"{tries}failed: {view.reason}{again}" if tries else f"{view.reason}{again}")
+    if view.intent:
+        notes.append(f"{view.intent.delta:,} sent {age_in_words(view.intent.age_s)} ago, no answer yet")
+    if view.open_tasks:
+        notes.append(f"waits for {view.open_tasks}")
+    if view.over:
+        notes.append("more inserted than the total")
+    if view.unverified:
+        notes.append(f"unverified: {view.unverified:,} differ from what Kafka still holds")
+    return "; ".join(notes)
 
 
 def age_in_words(seconds: float) -> str:

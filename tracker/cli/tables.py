@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tracker import views
-from tracker.findings import SEE_STATUS, Finding, age_in_words, in_number
+from tracker.findings import SEE_STATUS, Finding, age_in_words, in_number, remark
 from tracker.health import SET_ASIDE, Check
 from tracker.instance import DONE, FAILED
 from tracker.settings import SettingRow
@@ -164,28 +164,6 @@ def _colour(view: InstanceView) -> str:
     if view.state in {views.PARKED, views.GIVEN_UP} or view.state in FAILED:
         return "red"
     return "green" if view.state in DONE else "yellow" if view.reason else ""
-
-
-def remark(view: InstanceView, now_s: float) -> str:
-    """What a person should know of an instance beyond its figures, in one line."""
-    notes = []
-    if view.aside:
-        notes.append(f"{view.aside:,} counted before the ledger's birth, to be compared with the Dataset API")
-    if view.parked_since_s is not None:
-        notes.append(f"parked {age_in_words(now_s - view.parked_since_s)} ago ({view.parked_kind})")
-    if view.reason:
-        tries = f"try {view.tries} " if view.tries else ""
-        again = f", again in {max(0.0, view.next_try_s - now_s):.0f} s" if view.next_try_s else ""
-        notes.append(f"{tries}failed: {view.reason}{again}" if tries else f"{view.reason}{again}")
-    if view.intent:
-        notes.append(f"{view.intent.delta:,} sent {age_in_words(view.intent.age_s)} ago, no answer yet")
-    if view.open_tasks:
-        notes.append(f"waits for {view.open_tasks}")
-    if view.over:
-        notes.append("more inserted than the total")
-    if view.unverified:
-        notes.append(f"unverified: {view.unverified:,} differ from what Kafka still holds")
-    return "; ".join(notes)
 
 
 def jobs_table(page: Page[JobView], now_s: float) -> RenderableType:

@@ -1,5 +1,9 @@
 """
-The web application: health, readiness, instances and jobs.
+The web application: pages for people, and health, readiness, instances and jobs as JSON.
+
+    GET /, /job/{id}, /instance/{id}, /parked, /letters, /parts    the pages (`asking` reads their paths and parameters)
+    GET /live?of=…               what is new of a page, as server-sent events
+    GET /static/…                the pages' style and script
 
     GET /healthcheck, /health    the health of the whole system, in the original's form: 200 OK, 429 WARNING, 500 CRITICAL
     GET /livez                   this process alone: 200
@@ -15,7 +19,6 @@ Health is answered from the last look at each part, so no neighbour can make it 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from html import escape
 
 import structlog
 from starlette.applications import Starlette
@@ -29,8 +32,14 @@ from tracker.findings import Finding
 from tracker.health import HTTP_STATUS, REDIS, ROUND_S, Board
 from tracker.overview import Overview
 from tracker.views import as_json
+from tracker.web import asking, statics
 from tracker.web.answers import Json, failure, known_only, number_of, page_of
+from tracker.web.asking import Asked
+from tracker.web.live import Live, LiveAnswer
+from tracker.web.pages import Pages
+from tracker.web.reading import Reader
 from tracker.web.requests import RequestLog
+from tracker.web.watching import Watch
 
 log = structlog.get_logger(__name__)
 
@@ -48,14 +57,17 @@ class Web:
         """`beat` says that this process is alive; it blocks, and may raise LedgerUnavailable."""
         self.overview = overview
         self.board = board
+        self.pages = Pages(Watch(Reader(overview.ledger)), board)
+        self.live = Live(self.pages)
         self._examine = examine
         self._beat = beat
+        self._statics = statics.load()
 
     def app(self) -> Starlette:
         """Build the application."""
         routes = [
             *(Route(path, self.health, methods=METHODS) for path in ("/healthcheck", "/health")),
-            Route("/livez", self.live),
+            Route("/livez", self.alive),
             Route("/readyz", self.ready),
             Route("/figures", self.figures),
             Route("/instances", self.instances),
@@ -63,25 +75,31 @@ class Web:
             Route("/jobs", self.jobs),
             Route("/jobs/{id:path}", self.job),
             Route("/dead-letters", self.dead_letters),
-            Route("/", self.front),
+            *(Route(path, self.page) for path in (*asking.PATHS, *(f"{start}{{id:path}}" for start in asking.OF_ONE))),
+            Route("/live", self.stream),
+            Route("/static/{name}", self.static),
         ]
         app = Starlette(
             routes=routes,
             lifespan=self._lifespan,
-            exception_handlers={HTTPException: _http_error, BadInput: _bad_input, LedgerUnavailable: _redis_away},
+            exception_handlers={HTTPException: self._http_error, BadInput: _bad_input, LedgerUnavailable: _redis_away},
         )
         app.add_middleware(RequestLog)
         return app
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        looking = asyncio.create_task(self._keep_looking(), name="health")
+        tasks = (
+            asyncio.create_task(self._keep_looking(), name="health"),
+            asyncio.create_task(self.live.keep_looking(), name="pages"),
+        )
         try:
             yield
         finally:
-            looking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await looking
+            self.live.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _keep_looking(self) -> None:
         while True:
@@ -105,7 +123,7 @@ class Web:
         answer = self.board.as_json()
         return Json(answer, HTTP_STATUS[answer["status"]])
 
-    async def live(self, _: Request) -> Response:
+    async def alive(self, _: Request) -> Response:
         """Answer that this process runs."""
         return Json({"status": "OK"})
 
@@ -150,21 +168,51 @@ class Web:
         known_only(request, "limit")
         return Json({"items": [as_json(letter) for letter in self.overview.dead_letters(number_of(request, "limit", 100, 1, 1000))]})
 
-    async def front(self, _: Request) -> Response:
-        """Answer with a page of links."""
-        paths = ("/health", "/livez", "/readyz", "/figures", "/instances", "/jobs", "/dead-letters")
-        links = "".join(f'<li><a href="{path}">{escape(path)}</a></li>' for path in paths)
-        status = escape(self.board.status)
-        head = f"<!doctype html><html lang=en><title>Import tracker: {status}</title>"
-        return HTMLResponse(f"{head}<h1>Import tracker</h1><p>{status}</p><ul>{links}</ul></html>")
+    # -- pages ----------------------------------------------------------------------------------------------------
+
+    def page(self, request: Request) -> Response:
+        """Answer with a page; what is wrong is a page, too."""
+        try:
+            text, status = self.pages.page(_asked(request))
+        except BadInput as error:
+            text, status = self.pages.mistake(400, str(error))
+        return _html(text, status)
+
+    async def stream(self, request: Request) -> Response:
+        """Answer with what is new of the page that `of` names."""
+        known_only(request, "of")
+        asked = asking.read_url(request.query_params.get("of", ""))
+        if self.live.full:
+            return failure(503, "too many pages are live already, or this process stops")
+        return LiveAnswer(self.live, asked)
+
+    async def static(self, request: Request) -> Response:
+        """Answer with a file that pages need."""
+        found = self._statics.get(request.path_params["name"])
+        if found is None:
+            raise HTTPException(404)
+        return statics.answer(found, request)
+
+    def _http_error(self, request: Request, error: Exception) -> Response:
+        """Say what is wrong: to a browser as a page, else as JSON."""
+        assert isinstance(error, HTTPException)  # noqa: S101 -- it is registered for no other
+        texts = {404: "no such page", 405: "this page is only read: use GET"}
+        said = texts.get(error.status_code, error.detail)
+        if "text/html" in request.headers.get("accept", ""):
+            answer: Response = _html(*self.pages.mistake(error.status_code, f"{said}: {request.url.path}"))
+        else:
+            answer = failure(error.status_code, said)
+        answer.headers.update(error.headers or {})
+        return answer
 
 
-def _http_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 -- it is registered for no other
-    texts = {404: "no such page", 405: "this page is only read: use GET"}
-    answer = failure(error.status_code, texts.get(error.status_code, error.detail))
-    answer.headers.update(error.headers or {})
-    return answer
+def _asked(request: Request) -> Asked:
+    """Which page is asked for. Raises BadInput."""
+    return asking.read(request.scope["path"], dict(request.query_params))
+
+
+def _html(text: str, status: int) -> Response:
+    return HTMLResponse(text, status, {"Cache-Control": "no-store"})
 
 
 def _bad_input(_: Request, error: Exception) -> Response:

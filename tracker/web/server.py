@@ -6,7 +6,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from types import FrameType
 
 import structlog
 import uvicorn
@@ -23,8 +24,25 @@ HEARTBEAT_TTL_S = 4 * ROUND_S
 """How long a sign of life holds: longer than the slowest round of checks, since it is given once a round."""
 
 
+SILENT_MS = 20_000
+"""How long a connection may take nothing of what it was sent before the kernel ends it, where the kernel can."""
+
+
 class _Server(uvicorn.Server):
-    """A uvicorn that ends with exit code 0 when asked to; its own dies of the signal it was sent."""
+    """
+    A uvicorn that ends with exit code 0 when asked to; its own dies of the signal it was sent.
+
+    `ending` is called first: open streams have to be ended, since it waits for them.
+    """
+
+    def __init__(self, config: uvicorn.Config, ending: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ending = ending
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop."""
+        self._ending()
+        super().handle_exit(sig, frame)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -41,6 +59,13 @@ class _Server(uvicorn.Server):
 
 def listen(settings: Settings) -> socket.socket:
     """Open the socket at `BIND_ADDR`: without a host, every interface of both IP versions. Raises Transient."""
+    listener = _listen(settings)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; each connection takes it over
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_MS)
+    return listener
+
+
+def _listen(settings: Settings) -> socket.socket:
     host, port = settings.bind
     try:
         if not host and socket.has_dualstack_ipv6():
@@ -67,8 +92,9 @@ def make_web(settings: Settings) -> Web:
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then finish within `GRACEFUL_SHUTDOWN_TIMEOUT`. Raises Transient where it cannot listen."""
     listener = listen(settings)
+    web = make_web(settings)
     config = uvicorn.Config(
-        make_web(settings).app(),
+        web.app(),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -77,5 +103,5 @@ def run(settings: Settings) -> None:
     logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLogger().level))  # our own events say it
     log.info("web_started", bind_addr=settings.bind_addr, port=listener.getsockname()[1])
     with listener:
-        asyncio.run(_Server(config).serve(sockets=[listener]))
+        asyncio.run(_Server(config, web.live.close).serve(sockets=[listener]))
     log.info("web_stopped")

@@ -3,21 +3,18 @@
 import asyncio
 import logging
 import socket
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import fakeredis
-import httpx
 import pytest
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 from structlog.testing import capture_logs
 
 from tests.unit.tracker.broken_redis import away
+from tests.unit.tracker.web_client import Client, Looks, look, make_web, new_ledger, started
 from tracker.errors import LedgerUnavailable, Transient
 from tracker.findings import Finding, Status
 from tracker.health import CHECKS, REDIS, Board
@@ -28,62 +25,10 @@ from tracker.settings import Settings
 from tracker.web import server
 from tracker.web.app import Web
 
-SERVER = fakeredis.FakeServer()
-
-
-class Looks:
-    """Stands in for the examiner: finds what it is told, once a look."""
-
-    def __init__(self, status: Status = "OK") -> None:
-        self.found: dict[str, Finding] = dict.fromkeys(CHECKS, Finding(status, "as told"))
-        self.looked = asyncio.Event()
-
-    async def examine(self, record: Callable[[Mapping[str, Finding]], object]) -> None:
-        record(self.found)
-        self.looked.set()
-
 
 @pytest.fixture
 def ledger() -> Ledger:
-    ledger = Ledger(fakeredis.FakeRedis(server=SERVER, decode_responses=True), f"{uuid.uuid4().hex[:8]}:")
-    ledger.birth(None, 1, [], settle_s=0, reason="there is no ledger")
-    return ledger
-
-
-class Client:
-    """Calls the application as a browser would, one request at a time. Nothing looks in the background."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    def request(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
-        async def call() -> httpx.Response:
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://tracker") as client:
-                return await client.request(method, path, headers=headers)
-
-        return asyncio.run(call())
-
-    def get(self, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
-        return self.request("GET", path, headers)
-
-
-def make_web(ledger: Ledger, looks: Looks | None = None) -> Web:
-    return Web(Overview(ledger), Board(critical_timeout_s=0), (looks or Looks()).examine)
-
-
-def look(web: Web) -> None:
-    """Look at every part once, as the application does in the background."""
-
-    async def once() -> None:
-        await web._examine(web._record)
-
-    asyncio.run(once())
-
-
-def started(web: Web) -> Client:
-    """A client of the application after its first look."""
-    look(web)
-    return Client(web.app())
+    return new_ledger()
 
 
 @pytest.fixture
@@ -241,10 +186,12 @@ def test_what_is_only_read_refuses_other_methods(client: Client) -> None:
     assert "use GET" in answer.json()["error"]
 
 
-def test_the_front_page_leads_everywhere(client: Client) -> None:
-    page = client.get("/")
-    assert page.headers["content-type"].startswith("text/html")
-    assert all(f'href="{path}"' in page.text for path in ("/health", "/instances", "/jobs"))
+@pytest.mark.parametrize("path", ["/nowhere", "/static/nothing.css"])
+def test_to_a_browser_an_error_is_a_page(client: Client, path: str) -> None:
+    answer = client.get(path, headers={"Accept": "text/html,*/*;q=0.8"})
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "No such page" in answer.text
 
 
 # -- every request ------------------------------------------------------------------------------------------------
