@@ -38,7 +38,7 @@ demo: $(RUNNABLE) ## Run everything here and import five jobs (KEEP=1: stay up t
 	$(BIN)/python -m sandbox.demo $(if $(KEEP),--keep)
 
 test: install ## Run all tests (ARGS="-k name": some of them)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
 simulate: install ## Run schedules of everything going wrong, on virtual time (SEEDS=1000, FIRST=0)
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)
