@@ -61,7 +61,7 @@ def build(chosen: settings.Settings) -> Bridge:
 
     counts, registrations = chosen.import_observations_inserted_topic, chosen.input_file_available_topic
     kinds: dict[str, Kind] = {counts: "counts", registrations: "registrations"}
-    ledger = Ledger(connect(chosen.redis_url.get_secret_value()), chosen.redis_key_prefix)
+    ledger = Ledger(connect(chosen.redis_url.get_secret_value()), chosen.redis_key_prefix, dead_letters_max=chosen.dead_letters_max)
     cluster = Cluster(chosen.kafka_addr)
     publisher = Publisher(app)
     policy = Policy(

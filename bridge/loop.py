@@ -15,11 +15,11 @@ from typing import Any, Protocol
 
 import structlog
 
-from bridge.decoding import decoder
 from bridge.neighbours import Changes, Cluster, Consumer, Ledger, Publisher, Stretch
 from bridge.starting import Stamp, format_metadata
 from bridge.troubles import Troubles
 from bridge.window import Window
+from tracker.decoding import decoder
 from tracker.errors import LedgerUnavailable
 from tracker.events import BATCH_FORMAT, Batch, Kind, Partition, Record, checksum, pack
 from tracker.ledger_state import Positions
@@ -345,6 +345,8 @@ class Bridge:
     def _take_in(self, positions: Positions) -> None:
         if not self._holds(positions):
             return
+        if self._troubles.letters(full=positions.letters_full):
+            self._displace(list(self._places))  # what was refused is read and published again at once
         metadata = format_metadata(self._trusted or "", positions.version)
         for partition, (epoch, following) in positions.next.items():
             place = self._places.get(partition)

@@ -102,6 +102,9 @@ class Ledger(Protocol):
     def record_loss(self, ledger: str, partition: Partition, epoch: str, start: int, end: int, reason: str) -> int:
         """Note a gap."""
 
+    def forget_marks(self, oldest: Iterable[tuple[Partition, str, int]]) -> int:
+        """Forget what is remembered of dead letters whose records Kafka no longer holds."""
+
     def positions(self, partitions: Iterable[Partition]) -> Positions:
         """Tell what is applied."""
 

@@ -15,6 +15,8 @@ from tracker.errors import LedgerUnavailable, LostTurn, Transient
 log = structlog.get_logger(__name__)
 
 FIRST_WAIT_S = 0.1
+LETTERS = "dead letters"
+
 LONGEST_WAIT_S = 5.0
 """The wait after an activity's first failure, doubling up to this: a neighbour that is back is noticed in seconds."""
 
@@ -38,6 +40,18 @@ class Troubles:
     def healthy(self, activity: str) -> bool:
         """Whether the activity did not fail when it was last tried."""
         return activity not in self._failing
+
+    def letters(self, *, full: bool) -> bool:
+        """Note whether no dead letter is taken any more, so that partitions stand still; returns whether there is room again."""
+        if full == (LETTERS in self._failing):
+            return False
+        if full:
+            self._failing[LETTERS] = (LETTERS, "no dead letter is taken any more, so partitions may stand still: tracker dead-letters list")
+            log.error("dead_letters_full", reason="DEAD_LETTERS_MAX is reached: records that cannot be decoded hold up their partitions")
+            return False
+        self._failing.pop(LETTERS)
+        log.info("dead_letters_have_room")
+        return True
 
     @contextmanager
     def trying(self, activity: str, now: float) -> Iterator[None]:

@@ -129,6 +129,8 @@ class Verifier:
         for start in starts:
             position = self._ledger.start_partition(ledger, start)
             log.warning("partition_started", ledger=ledger, partition=str(start.partition), epoch=start.epoch, next=position)
+        ids = evidence.topic_ids
+        self._ledger.forget_marks((partition, ids.get(partition.topic, ""), bounds.start) for partition, bounds in evidence.bounds.items())
         self._be_patient(losses)
         for loss in losses:
             position = self._ledger.record_loss(ledger, loss.partition, loss.epoch, loss.start, loss.end, loss.reason)

@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 
 from tracker import following
-from tracker.errors import Transient
+from tracker.errors import LettersFull, Transient
 from tracker.ledger_state import Due
 
 log = structlog.get_logger(__name__)
@@ -41,7 +41,7 @@ class Ledger(following.Ledger, Protocol):
         """What is due now."""
 
     def bury_parked(self, instance_id: str, reason: str, parked_longest_s: float) -> int:
-        """Turn what a long parked instance owes into a dead letter."""
+        """Turn what a long parked instance owes into a dead letter. Raises LettersFull."""
 
     def lease(self, name: str, ttl_s: float) -> bool:
         """Whether this caller may do the named work now."""
@@ -101,7 +101,10 @@ def check(ledger: Ledger, settings: Settings) -> Check | None:
     now_s = ledger.now_s()
     for instance_id, since_s in due.parked:
         if now_s - since_s > settings.parked_ttl_s:
-            count = ledger.bury_parked(instance_id, "parked longer than PARKED_TTL", settings.parked_ttl_s)
+            try:
+                count = ledger.bury_parked(instance_id, "parked longer than PARKED_TTL", settings.parked_ttl_s)
+            except LettersFull:
+                break  # it stays parked, and health says that there is no room
             if count:
                 log.error("parked_instance_given_up", instance_id=instance_id, count=count)
     state = ledger.sync_state()

@@ -5,6 +5,7 @@ TrackerError
 ├── Transient                the same call may work later: it is retried, growing and jittered
 │   ├── NotSent              refused before a byte left: nothing has happened
 │   ├── TurnedAway           401, 403, 429: nothing has happened; retried slowly, the reason is shown
+│   ├── LettersFull          no dead letter is taken any more: what needs one waits
 │   ├── LedgerUnavailable    Redis refused, timed out, or its ledger is not verified yet
 │   └── LostTurn             the instance's lock has expired or passed on: whoever holds it now goes on
 ├── OutcomeUnknown           the call may have taken effect (409 too): read back before doing anything
@@ -38,6 +39,10 @@ class TurnedAway(Transient):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class LettersFull(Transient):
+    """There are DEAD_LETTERS_MAX dead letters: what would make another waits until a person has decided about some."""
 
 
 class LedgerUnavailable(Transient):

@@ -28,6 +28,9 @@ BEAT_SLACK_S = 10.0
 MISSED_LISTINGS = 3
 """Sync intervals without a successful listing after which health warns."""
 
+NEARLY_FULL = 0.8
+"""The part of DEAD_LETTERS_MAX from which on health says that there will be no room."""
+
 SEE_STATUS = ": see tracker status"
 """Where to look for what is set aside; `tracker status` itself names it instead."""
 
@@ -193,15 +196,22 @@ def listing(seen: Seen, settings: Settings) -> Finding:
     return Finding("OK", text)
 
 
-def set_aside(seen: Seen) -> Finding:
-    """Whether anything waits for a person."""
-    figures = seen.figures
+def set_aside(seen: Seen, settings: Settings) -> Finding:
+    """Whether anything waits for a person, and whether there is room for more dead letters."""
+    figures, most = seen.figures, settings.dead_letters_max
+    if figures.dead_letters >= most:
+        return Finding(
+            "CRITICAL",
+            f"no dead letter is taken any more, there are {figures.dead_letters:,} of {most:,}: partitions stand still at records that "
+            f"cannot be decoded; look with tracker dead-letters list, mend the cause, then replay or drop them",
+        )
     found = [
         text
         for number, text in (
             (figures.parked, f"{in_number(figures.parked, 'instance')} parked"),
             (figures.parked_jobs, f"{in_number(figures.parked_jobs, 'job')} unknown to the Import API"),
             (figures.dead_letters, in_number(figures.dead_letters, "dead letter")),
+            (figures.dead_letters >= NEARLY_FULL * most, f"beyond {most:,} of them partitions stand still: tracker dead-letters list"),
         )
         if number
     ]

@@ -231,7 +231,7 @@ def judge(seen: Seen, settings: Settings) -> dict[str, Finding]:
         WORKERS: findings.workers(seen),
         BEAT: findings.beat(seen, settings),
         LISTING: findings.listing(seen, settings),
-        SET_ASIDE: findings.set_aside(seen),
+        SET_ASIDE: findings.set_aside(seen, settings),
     }
 
 

@@ -40,12 +40,14 @@ class Ledger(Scripts):
         lease_s: float = 20.0,
         kick_s: float = 10.0,
         finished_ttl_s: float = 7 * 24 * 3600.0,
+        dead_letters_max: int = 10_000,
     ) -> None:
         """`lease_s` is how long a lock lives without a step, `kick_s` how long an outstanding push task is waited for."""
         super().__init__(client, prefix)
         self._lease_ms = int(lease_s * 1000)
         self._kick_ms = int(kick_s * 1000)
         self._finished_ttl_ms = int(finished_ttl_s * 1000)
+        self.dead_letters_max = dead_letters_max
 
     # -- for the bridge -------------------------------------------------------------------------------------------
 
@@ -113,13 +115,21 @@ class Ledger(Scripts):
         reply = self.run("positions", *(str(partition) for partition in partitions))
         following: dict[Partition, tuple[str, int]] = {}
         passed = set()
-        for name, epoch, position, done in zip(*[iter(reply[4:])] * 4, strict=True):
+        for name, epoch, position, done in zip(*[iter(reply[5:])] * 4, strict=True):
             topic, _, number = name.rpartition(":")
             partition = Partition(topic, int(number))
             following[partition] = (epoch, int(position))
             if done == "1":
                 passed.add(partition)
-        return Positions(reply[1] or None, int(reply[2]), reply[3] == "1", following, frozenset(passed))
+        full = int(reply[4]) >= self.dead_letters_max
+        return Positions(reply[1] or None, int(reply[2]), reply[3] == "1", following, frozenset(passed), full)
+
+    def forget_marks(self, oldest: Iterable[tuple[Partition, str, int]]) -> int:
+        """Forget the marks of records below each partition's oldest offset, given with its epoch; returns how many."""
+        args: list[str | int] = []
+        for partition, epoch, offset in oldest:
+            args += [partition.topic, partition.number, epoch, offset]
+        return int(self.run("forget_marks", *args)[1])
 
     # -- counting -------------------------------------------------------------------------------------------------
 
@@ -129,7 +139,8 @@ class Ledger(Scripts):
 
         Records whose offset is applied already are passed over, so a batch may come twice, late or re-cut.
         Returns the ids of the instances for which a push task should be sent, None when the batch belongs to
-        another ledger or epoch and is dropped. Raises BadInput for a malformed batch, before anything is changed.
+        another ledger or epoch and is dropped. Raises BadInput for a malformed batch, and LettersFull
+        for one that brings a dead letter when there are too many, before anything is changed.
         """
         reply = self.run(
             "apply",
@@ -143,6 +154,7 @@ class Ledger(Scripts):
             batch.checksum,
             batch.payload,
             self._kick_ms,
+            self.dead_letters_max,
         )
         return reply[3:] if reply[0] == "OK" else None
 
@@ -213,12 +225,16 @@ class Ledger(Scripts):
         self.run("park", turn.instance_id, turn.token, kind, reason)
 
     def bury_owed(self, turn: Turn, reason: str) -> int:
-        """Turn what is owed into a dead letter; returns the count."""
-        return int(self.run("bury", turn.instance_id, turn.token, reason, 0, self._finished_ttl_ms, self._lease_ms)[1])
+        """Turn what is owed into a dead letter; returns the count. Raises LettersFull."""
+        return self._bury(turn.instance_id, turn.token, reason, 0, self._lease_ms)
 
     def bury_parked(self, instance_id: str, reason: str, parked_longest_s: float) -> int:
-        """The same for an instance parked for longer than `parked_longest_s`; 0 when it is not."""
-        return int(self.run("bury", instance_id, "", reason, int(parked_longest_s * 1000), self._finished_ttl_ms, 0)[1])
+        """The same for an instance parked for longer than `parked_longest_s`; 0 when it is not. Raises LettersFull."""
+        return self._bury(instance_id, "", reason, int(parked_longest_s * 1000), 0)
+
+    def _bury(self, instance_id: str, token: str, reason: str, parked_longest_ms: int, lease_ms: int) -> int:
+        limits = self._finished_ttl_ms, lease_ms, self.dead_letters_max
+        return int(self.run("bury", instance_id, token, reason, parked_longest_ms, *limits)[1])
 
     def state_put(self, turn: Turn, alive_s: float | None) -> float | None:
         """

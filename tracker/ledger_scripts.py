@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.commands.core import Script
 from redis.retry import Retry
 
-from tracker.errors import BadInput, LedgerUnavailable, LostTurn
+from tracker.errors import BadInput, LedgerUnavailable, LettersFull, LostTurn
 
 
 @cache
@@ -66,7 +66,8 @@ class Scripts:
         Run one script; returns its reply, status first.
 
         Raises LedgerUnavailable when Redis is away or no bridge has verified the ledger, LostTurn when a lock has passed on,
-        BadInput when the script finds an argument wrong; nothing has then been changed by halves.
+        LettersFull when no dead letter is taken any more, BadInput when the script finds an argument wrong; nothing has
+        then been changed by halves.
         """
         script = self._scripts.get(name)
         if script is None:
@@ -78,6 +79,8 @@ class Scripts:
             raise LedgerUnavailable(str(reply[1]))
         if status == "LOST":
             raise LostTurn(str(reply[1]))
+        if status == "FULL":
+            raise LettersFull(str(reply[1]))
         if status == "ERROR":
             raise BadInput(f"{name}: {reply[1]}")
         return reply

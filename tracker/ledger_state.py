@@ -60,7 +60,7 @@ class Positions:
     """
     One reading of what is applied: per partition `(epoch, next)`, and which partitions have no horizon left to pass.
 
-    Partitions that the ledger does not know are left out.
+    Partitions that the ledger does not know are left out. `letters_full` says that no dead letter is taken any more.
     """
 
     ledger: str | None
@@ -68,6 +68,7 @@ class Positions:
     verified: bool
     next: dict[Partition, tuple[str, int]] = field(default_factory=dict)
     passed: frozenset[Partition] = frozenset()
+    letters_full: bool = False
 
 
 class NotNow(Exception):

@@ -20,7 +20,7 @@ from typing import NoReturn, Protocol
 
 import structlog
 
-from tracker.errors import NotSent, OutcomeUnknown, Refused, Transient, TurnedAway, UnknownInstance
+from tracker.errors import LettersFull, NotSent, OutcomeUnknown, Refused, Transient, TurnedAway, UnknownInstance
 from tracker.instance import Instance
 from tracker.ledger_state import Intent, Turn
 
@@ -49,7 +49,7 @@ class Ledger(Protocol):
         """Note that what came of a PUT is unknown."""
 
     def bury_owed(self, turn: Turn, reason: str) -> int:
-        """Turn what is owed into a dead letter."""
+        """Turn what is owed into a dead letter. Raises LettersFull."""
 
 
 class DatasetApi(Protocol):
@@ -192,7 +192,10 @@ async def _send(turn: Turn, ledger: Ledger, api: DatasetApi, rules: Rules, allow
         if isinstance(error, Refused):
             if not error.published:
                 raise Park("refused", str(error)) from error
-            ledger.bury_owed(turn, str(error))
+            try:
+                ledger.bury_owed(turn, str(error))
+            except LettersFull as full:
+                raise ComeAgain(str(full), rules.slow_backoff_most_s) from full
             return await look(turn, ledger, api, rules)
         _come_again(turn, error, rules)
     except OutcomeUnknown as error:

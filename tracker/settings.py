@@ -203,6 +203,11 @@ class Settings(BaseModel):
 
     As entries with two UUIDs measured 113 to 133 bytes, 11 to 13 MB. An instance that is pushed three times leaves seven."""
 
+    dead_letters_max: Annotated[int, BeforeValidator(forms.integer(1, 1_000_000))] = 10_000
+    """How many dead letters are kept; beyond it nothing that would make another goes on, and nothing is lost.
+
+    More than a person looks through, some 10 MB of Redis; a faulty release that can decode nothing stops there."""
+
     bridge_window_records: Annotated[int, BeforeValidator(forms.integer(1, 10_000_000))] = 50_000
     """How many records a bridge may have published as tasks and not yet seen applied.
 

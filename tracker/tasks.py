@@ -20,7 +20,7 @@ from celery import Task, signals
 
 from tracker import checking, counting
 from tracker.celery import app
-from tracker.errors import LedgerUnavailable
+from tracker.errors import LedgerUnavailable, LettersFull
 from tracker.events import Batch
 from tracker.wiring import rooms
 
@@ -80,7 +80,12 @@ def register_instances(**message: Any) -> None:  # noqa: ANN401 -- checked by Ba
 
 
 def _apply(batch: Batch) -> None:
-    woken = counting.apply(batch, rooms().ledger)
+    try:
+        woken = counting.apply(batch, rooms().ledger)
+    except LettersFull as error:
+        # The bridge publishes it again, and says that the partition stands still.
+        log.warning("batch_refused", batch=batch.id, reason=str(error))
+        return
     if woken is None:
         log.warning("batch_dropped", batch=batch.id, reason="another ledger or epoch is in force; its records come again")
         return

@@ -112,7 +112,8 @@ class DeadLetter:
     Something that could not be counted, kept until somebody decides about it.
 
     `what` is "undecodable" (topic, partition, epoch, offset and base64 `raw` are set) or "counts" (instance, count
-    and `perhaps`, how many of them may have been counted all the same).
+    and `perhaps`, how many of them may have been counted all the same; topic to offset only where one record is meant).
+    `ledger` is the number of the ledger that made it, `doubt` why a replay could count twice.
     """
 
     id: str
@@ -128,6 +129,8 @@ class DeadLetter:
     epoch: str | None = None
     offset: int | None = None
     raw: str | None = None
+    ledger: int | None = None
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +317,8 @@ def read_dead_letter(entry: str, raw: Mapping[str, str]) -> DeadLetter:
         epoch=raw.get("epoch"),
         offset=number("offset"),
         raw=raw.get("raw"),
+        ledger=number("g"),
+        doubt=raw.get("doubt", ""),
     )
 
 

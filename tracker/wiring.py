@@ -83,6 +83,7 @@ def make_ledger(settings: Settings) -> Ledger:
         settings.redis_key_prefix,
         lease_s=2 * max(settings.dataset_api_timeout_s, settings.import_api_timeout_s) + 5.0,
         finished_ttl_s=settings.finished_instance_ttl_s,
+        dead_letters_max=settings.dead_letters_max,
     )
 
 

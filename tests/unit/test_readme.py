@@ -79,7 +79,8 @@ def test_the_command_table_names_every_command_and_only_options_that_there_are()
     for name, row in table.items():
         command = commands.get_command(click.Context(commands), name)
         assert command is not None
-        options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        every = [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
+        options = {option for each in every for parameter in each.params for option in (*parameter.opts, *parameter.secondary_opts)}
         assert set(re.findall(r"--[\w-]+", row[1])) <= options, name
 
 

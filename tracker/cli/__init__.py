@@ -21,6 +21,8 @@ COMMANDS = {
     "add": "acting",
     "check": "acting",
     "sync": "acting",
+    "dead-letters": "letters",
+    "parked": "parked",
     "recover": "acting",
     "web": "running",
     "up": "running",
@@ -54,7 +56,7 @@ class Commands(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(f"tracker.cli.{COMMANDS[cmd_name]}"), cmd_name)
+        command = getattr(importlib.import_module(f"tracker.cli.{COMMANDS[cmd_name]}"), cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)  # noqa: S101 -- a test looks at each
         return command
 

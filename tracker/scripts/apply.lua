@@ -1,5 +1,6 @@
 -- Apply one batch: each record once, in whatever order, cut or number of copies the batches come.
--- ARGV: ledger, topic, partition, epoch, start, end, kind, checksum, payload, how long a push task is expected (ms)
+-- ARGV: ledger, topic, partition, epoch, start, end, kind, checksum, payload, how long a push task is expected (ms),
+--   the most dead letters
 -- Reply: OK, next, records applied now, instances to push …
 local no = refusal()
 if no then return no end
@@ -51,21 +52,62 @@ local function seen(offset)
 end
 local fresh = start >= p.next and #p.ranges == 0      -- the everyday case: nothing of this range can have been seen
 local horizon = p.horizon or 0
+local name = ARGV[2] .. ':' .. ARGV[3] .. ':' .. ARGV[4]
+local marks = read_marks(name, start, stop)           -- nil but for a birth's reading
 local sums, asides, jobs, order, applied, below = {}, {}, {}, {}, 0, 0
+local letters, remarked, restored = {}, {}, {}
 for n = 1, #which do
   local offset = start + (offsets and offsets[n] or n - 1)
   if fresh or not seen(offset) then
     local j = which[n]
-    if not jobs[j] then jobs[j] = ''; order[#order + 1] = j end
-    if kind == 'registrations' then
-      if values[n] ~= '' then jobs[j] = values[n] end
-    elseif offset < horizon then
-      asides[j] = (asides[j] or 0) + values[n]
-      below = below + 1
-    else sums[j] = (sums[j] or 0) + values[n] end
+    local m = marks and marks[offset]
+    local decided = m and (m.fate ~= 'standing' or m.instance ~= '') and m.fate ~= 'read' and kind == 'counts'
+    if decided then
+      -- A person has decided about this record, or has yet to. Without a topic id it may be another record at the same offset.
+      if ARGV[4] == '' or m.instance ~= ids[j + 1] or m.count ~= values[n] then
+        local before = m.fate .. (m.instance ~= '' and ' as ' .. int(m.count) .. ' of ' .. m.instance or '')
+        local perhaps = (m.fate == 'dropped' and ARGV[4] ~= '') and 0 or values[n]
+        local why = 'the letter of this record was ' .. before .. ', and it is read otherwise now'
+        letters[#letters + 1] = {offset, 'counts', 'instance', ids[j + 1], 'count', int(values[n]), 'perhaps', int(perhaps), 'job', '', 'reason', why,
+          sha = m.sha, count = values[n], instance = ids[j + 1], why = why}
+      end
+    else
+      if m then remarked[#remarked + 1] = offset end
+      if not jobs[j] then jobs[j] = ''; order[#order + 1] = j end
+      if kind == 'registrations' then
+        if values[n] ~= '' then jobs[j] = values[n] end
+      elseif offset < horizon then
+        asides[j] = (asides[j] or 0) + values[n]
+        below = below + 1
+      else sums[j] = (sums[j] or 0) + values[n] end
+    end
     applied = applied + 1
   end
 end
+for _, letter in ipairs(dead) do
+  local offset = start + letter[1]
+  if fresh or not seen(offset) then
+    local sha, m = digest(letter[3]), marks and marks[offset]
+    if not m or m.sha ~= sha then letters[#letters + 1] = {offset, 'undecodable', 'reason', letter[2], 'raw', letter[3], sha = sha, why = letter[2]}
+    elseif m.fate == 'read' then
+      -- An earlier ledger could decode it and this reading cannot: an older release is back.
+      if redis.call('XLEN', P .. 'dead') > 0 and #redis.call('XRANGE', P .. 'dead', m.letter, m.letter) > 0 then
+        m.fate = 'standing'
+        restored[#restored + 1] = offset
+      else
+        letters[#letters + 1] = {offset, 'undecodable', 'reason', letter[2], 'raw', letter[3], 'doubt', 'an earlier reading could decode it', sha = sha,
+          why = letter[2]}
+      end
+    end
+    applied = applied + 1
+  end
+end
+local late = false                                     -- below the horizon, of an instance that is settled
+for j, sum in pairs(asides) do
+  local v = redis.call('HMGET', P .. 'i:' .. ids[j + 1], 'g', 'aside')
+  if sum > 0 and v[1] == NUMBER and not v[2] then late = true end
+end
+if (#letters > 0 or late) and letters_full(ARGV[11]) then return refuse_letters(ARGV[11]) end
 
 local out = {'OK', '', ''}
 for _, j in ipairs(order) do
@@ -81,21 +123,25 @@ for _, j in ipairs(order) do
       elseif asides[j] > 0 then
         -- A late batch of a topic that was made anew before its horizon was passed: settled without it, nobody can tell now.
         local why = 'perhaps counted before the birth: read late from ' .. ARGV[2] .. ':' .. ARGV[3] .. ', which was made anew'
-        local letter_id = bury('what', 'counts', 'instance', id, 'count', int(asides[j]), 'perhaps', int(asides[j]), 'job', '', 'reason', why)
+        local letter_id = bury('what', 'counts', 'instance', id, 'count', int(asides[j]), 'perhaps', int(asides[j]), 'hand', '1', 'job', '',
+          'reason', why)
         audit('buried', id, '', 'd', letter_id, 'n', int(asides[j]), 'y', why)
       end
     end
     if sums[j] and sums[j] > 0 and owe(id, sums[j], kick_ms) then out[#out + 1] = id end
   end
 end
-for _, letter in ipairs(dead) do
-  local offset = start + letter[1]
-  if fresh or not seen(offset) then
-    local letter_id = bury('what', 'undecodable', 'topic', ARGV[2], 'partition', ARGV[3], 'epoch', ARGV[4], 'offset', int(offset), 'reason', letter[2], 'raw',
-      letter[3])
-    audit('buried', '', '', 'd', letter_id, 'p', ARGV[2] .. ':' .. ARGV[3], 'a', int(offset), 'y', letter[2])
-    applied = applied + 1
-  end
+for _, offset in ipairs(remarked) do
+  -- What no reading could decode before, this one has: its letter must not count it again.
+  marks[offset].fate = 'read'
+  mark(name, offset, marks[offset])
+end
+for _, offset in ipairs(restored) do mark(name, offset, marks[offset]) end
+for _, letter in ipairs(letters) do
+  local id = bury('topic', ARGV[2], 'partition', ARGV[3], 'epoch', ARGV[4], 'offset', int(letter[1]), 'what', unpack(letter, 2))
+  audit('buried', letter.instance or '', '', 'd', id, 'n', letter.count and int(letter.count), 'p', ARGV[2] .. ':' .. ARGV[3], 'a', int(letter[1]), 'y',
+    letter.why)
+  mark(name, letter[1], {fate = 'standing', letter = id, sha = letter.sha, count = letter.count, instance = letter.instance})
 end
 out[2] = int(extend(part, p, start, stop, ARGV[8]))
 out[3] = int(applied)

@@ -20,6 +20,9 @@ for n = 6, #ARGV, 5 do
   redis.call('HSET', P .. 'partitions', name, ARGV[n + 2])
   redis.call('DEL', part)
   redis.call('HSET', part, 'next', ARGV[n + 3])
+  -- What lies beyond the end is another record by now.
+  if ARGV[n + 4] ~= '' then redis.call('ZREMRANGEBYSCORE', P .. 'marks:' .. name .. ':' .. ARGV[n + 2], ARGV[n + 4], '+inf') end
+  redis.call('PERSIST', P .. 'marks:' .. name .. ':' .. ARGV[n + 2])
   if ARGV[n + 4] ~= '' and tonumber(ARGV[n + 4]) > tonumber(ARGV[n + 3]) then
     redis.call('HSET', part, 'horizon', ARGV[n + 4])
     unpassed = unpassed + 1

@@ -1,5 +1,6 @@
 -- Turn what an instance owes into a dead letter. Held by a worker (the instance is published), or parked longer than anybody waits.
--- ARGV: instance, token ("" when parked and overdue), reason, parked longest (ms), how long to remember it (ms), lease (ms). Reply: OK, count buried
+-- ARGV: instance, token ("" when parked and overdue), reason, parked longest (ms), how long to remember it (ms), lease (ms), the most
+--   dead letters. Reply: OK, count buried
 local no = refusal()
 if no then return no end
 local id = ARGV[1]
@@ -16,6 +17,7 @@ else
 end
 local v = redis.call('HMGET', k, 'owed', 'dl', 'why', 'job')
 local owed = tonumber(v[1]) or 0
+if owed > 0 and letters_full(ARGV[7]) then return refuse_letters(ARGV[7]) end
 local reason = ARGV[3]
 if v[2] then reason = reason .. '; perhaps counted: ' .. v[2] .. ' of it had been sent and no answer told whether it was applied' end
 if owed > 0 then

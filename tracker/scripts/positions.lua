@@ -1,6 +1,6 @@
--- What is applied. ARGV: "topic:partition" … Reply: OK, id, version, verified, then per known partition: name, epoch, next, passed
+-- What is applied. ARGV: "topic:partition" … Reply: OK, id, version, verified, dead letters, then per known partition: name, epoch, next, passed
 local run = run_id() or ''
-local out = {'OK', ID or '', LEDGER[3] or '0', ID and LEDGER[5] == run and '1' or '0'}
+local out = {'OK', ID or '', LEDGER[3] or '0', ID and LEDGER[5] == run and '1' or '0', int(redis.call('XLEN', P .. 'dead'))}
 for _, name in ipairs(ARGV) do
   local epoch = redis.call('HGET', P .. 'partitions', name)
   if epoch then

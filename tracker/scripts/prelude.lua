@@ -20,7 +20,10 @@
 --   jobs                    zset    jobs pending -> due (ms);   parked_jobs  zset  jobs unknown to the Import API -> since (ms)
 --   j:<job>                 hash    token, until (lock), sent, open (copies without an answer), wanted (times asked for), tries, why, st,
 --                                   ended (the last state of it that was written down in history)
---   dead                    stream  dead letters: what, topic, partition, epoch, offset, raw (base64), instance, count, reason
+--   dead                    stream  dead letters: what, at (ms), g (the ledger's number), reason, and topic, partition, epoch, offset, raw
+--                                   (base64) where one record is meant, instance, job, count, perhaps, hand (1: no birth reads it again)
+--   marks:<t>:<p>:<epoch>   zset    "offset fate letter sha1 count instance" -> offset: those that have or had a dead letter
+--   marked                  set     "topic:partition:epoch" of all marks
 --   losses                  stream  recorded losses;   births  stream  every birth and its reason
 --   history                 stream  what has happened, one entry each; described below
 --   history_state           hash    most (entries it is bounded to), and of the database it is drained into: draining (present: there
@@ -218,10 +221,44 @@ local function register(id, job, from, who)
   if redis.call('HEXISTS', k, 'end') == 0 and follow(id) then audit('registered', id, job, 'f', from, 'u', who) end
 end
 
--- Dead letters are kept until somebody decides about them.
+-- Dead letters are kept until somebody decides about them. Returns the letter's id.
 local function bury(...)
   tally('dead_letters')
-  return redis.call('XADD', P .. 'dead', '*', 'at', int(NOW), ...)
+  return redis.call('XADD', P .. 'dead', '*', 'at', int(NOW), 'g', NUMBER, ...)
+end
+
+local function letters_full(most) return redis.call('XLEN', P .. 'dead') >= tonumber(most) end
+
+local function refuse_letters(most)
+  return {'FULL', 'there are ' .. most .. ' dead letters, no more are taken: look at them with tracker dead-letters list, then replay or drop them'}
+end
+
+-- The in-memory fake of the tests has no sha1hex, and short records.
+local function digest(raw) return redis.sha1hex and redis.sha1hex(raw) or 'fake' .. string.gsub(raw, '%s', '_') end
+
+-- What is remembered of offsets that have or had a dead letter, so that a birth, which reads them again, makes no second one and counts
+-- no record that a person has decided about. Fates: standing, replayed, dropped, read (a later reading could decode it and has counted it).
+-- `name` is "topic:partition:epoch". Nil when there is nothing.
+local function read_marks(name, from, to)
+  local found = redis.call('ZRANGEBYSCORE', P .. 'marks:' .. name, int(from), '(' .. int(to))
+  if #found == 0 then return nil end
+  local marks = {}
+  for _, text in ipairs(found) do
+    local offset, fate, letter, sha, count, instance = string.match(text, '^(%d+) (%a+) (%S+) (%S+) (%S+) (.*)$')
+    marks[tonumber(offset)] = {fate = fate, letter = letter, sha = sha, count = tonumber(count), instance = instance}
+  end
+  return marks
+end
+
+local function mark(name, offset, m)
+  local key = P .. 'marks:' .. name
+  redis.call('ZREMRANGEBYSCORE', key, int(offset), int(offset))
+  local text = {int(offset), m.fate, m.letter, m.sha, m.count and int(m.count) or '-', m.instance or ''}
+  redis.call('ZADD', key, int(offset), table.concat(text, ' '))
+  redis.call('SADD', P .. 'marked', name)
+  local partition, epoch = string.match(name, '^(.*:%d+):([^:]*)$')
+  -- Of an epoch no longer in force only late batches can come, for a day.
+  if redis.call('HGET', P .. 'partitions', partition) ~= epoch then redis.call('EXPIRE', key, 86400) end
 end
 
 -- The state of a partition's part hash: next and the ranges applied above it.

@@ -18,9 +18,11 @@ if epoch then
   if redis.call('HEXISTS', old, 'horizon') == 1 then redis.call('HINCRBY', P .. 'ledger', 'unpassed', -1) end
   redis.call('HSET', old, 'old', '1')
   redis.call('EXPIRE', old, 86400)
+  redis.call('EXPIRE', P .. 'marks:' .. name .. ':' .. epoch, 86400)
 end
 redis.call('HSET', P .. 'partitions', name, ARGV[4])
 audit('epoch', '', '', 'p', name, 'e', ARGV[4], 'b', epoch or '', 'a', ARGV[5])
+redis.call('PERSIST', P .. 'marks:' .. name .. ':' .. ARGV[4])
 if redis.call('EXISTS', part) == 1 then
   redis.call('PERSIST', part)                          -- never begin an epoch twice: its records would count again
 else

@@ -339,6 +339,10 @@ class FakeLedger:
             self.version += 1
         return part.next
 
+    def forget_marks(self, oldest: Iterable[tuple[Partition, str, int]]) -> int:
+        self._check()
+        return 0
+
     def positions(self, partitions: Iterable[Partition]) -> Positions:
         self._check(verified=False)
         following = {p: (self.epochs[p], self.parts[p, self.epochs[p]].next) for p in partitions if p in self.epochs}

@@ -243,18 +243,25 @@ def test_the_listing_is_judged_by_its_last_success_and_the_tries_since(sync: Syn
         ({"parked": 2}, "2 instances parked"),
         ({"parked_jobs": 1}, "1 job unknown to the Import API"),
         ({"dead_letters": 1}, "1 dead letter"),
+        ({"dead_letters": 8000}, "8,000 dead letters; beyond 10,000 of them partitions stand still"),
         ({"losses": 1, "last_loss_s": NOW - 60}, "lost to Kafka's retention, last 60 s ago"),
     ],
 )
 def test_whatever_waits_for_a_person_is_a_warning(changes: dict[str, Any], words: str) -> None:
-    found = findings.set_aside(with_figures(**changes))
+    found = findings.set_aside(with_figures(**changes), SETTINGS)
     assert found.status == "WARNING"
     assert words in found.message
 
 
+def test_dead_letters_without_room_are_critical_and_say_what_to_do() -> None:
+    found = findings.set_aside(with_figures(dead_letters=10_000), SETTINGS)
+    assert found.status == "CRITICAL"
+    assert "tracker dead-letters list" in found.message
+
+
 def test_nothing_set_aside_is_well_and_so_is_a_loss_of_long_ago() -> None:
-    assert findings.set_aside(WELL).status == "OK"
-    assert findings.set_aside(with_figures(losses=1, last_loss_s=NOW - findings.RECENT_LOSS_S - 1)).status == "OK"
+    assert findings.set_aside(WELL, SETTINGS).status == "OK"
+    assert findings.set_aside(with_figures(losses=1, last_loss_s=NOW - findings.RECENT_LOSS_S - 1), SETTINGS).status == "OK"
 
 
 @pytest.mark.parametrize(

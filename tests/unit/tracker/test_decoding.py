@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge.decoding import MAX_ID_CHARACTERS, decode_file_available, decode_inserted, decoder
+from tracker.decoding import MAX_ID_CHARACTERS, decode_file_available, decode_inserted, decoder
 from tracker.events import MAX_COUNT, InputFileAvailable, ObservationsInserted, Undecodable
 
 V1 = bytes.fromhex("18 73 33 3a 2f 2f 62 2f 66 2e 63 73 76 0a 69 69 64 2d 31")

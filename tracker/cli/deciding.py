@@ -1,0 +1,50 @@
+"""What commands have in common that decide something for good: they say what they will do, ask, and note who and why."""
+
+import getpass
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from tracker.cli.acting import read_duration
+from tracker.errors import BadInput
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def login_name() -> str:
+    """Who is logged in; "unknown" where the system does not tell."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def deciding(function: Function) -> Function:
+    """Add the options of every command that decides something: --by, --reason, --yes."""
+    for option in (
+        click.option("--yes", is_flag=True, help="Do not ask."),
+        click.option("--reason", default="", help="Why; kept with the decision."),
+        click.option("--by", default=login_name, show_default="the login name", help="Who decides; kept with the decision."),
+    ):
+        function = option(function)
+    return function
+
+
+def age(_ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Read an age as in the settings (10s, 1m30s, 36h) into seconds."""
+    return None if value is None else read_duration(_ctx, param, value)
+
+
+def ask(text: str, *, yes: bool) -> None:
+    """Say what will be done and let a person stop it; ends the command with exit code 1 when they do."""
+    click.echo(text)
+    if not yes:
+        click.confirm("Go on?", abort=True)
+
+
+def exactly_one_way(ids: tuple[str, ...], filters: dict[str, object], *, everything: bool) -> None:
+    """Refuse a command that acts on nothing named, or names it in two ways. Raises BadInput."""
+    ways = [bool(ids), any(value is not None for value in filters.values()), everything]
+    if sum(ways) != 1:
+        raise BadInput("name what is meant in one way: by ids, by options such as --what, or all of it with --all")

@@ -1,0 +1,60 @@
+-- Count a dead letter after all, once: it is gone in the same moment.
+-- ARGV: letter, what an undecodable one means (counts | registrations, "" for one that says it itself), instance, count, job ("" for unknown),
+--   1 to count what has perhaps been counted, states that are an end (comma-separated), who, why
+-- Reply: OK, instance, count, 1 while the instance is parked; or GONE; or PERHAPS, why it may have been counted already
+local no = refusal()
+if no then return no end
+local letter = ARGV[1]
+if not string.match(letter, '^%d+%-%d+$') then return {'ERROR', 'a dead letter is named by an id like 1795537990400-0'} end
+local entry = redis.call('XRANGE', P .. 'dead', letter, letter)[1]
+if not entry then return {'GONE', letter} end
+local f = {}
+for n = 1, #entry[2], 2 do f[entry[2][n]] = entry[2][n + 1] end
+local means, id, count, job = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
+if f.what == 'counts' then means, id, count, job = 'counts', f.instance, tonumber(f.count), f.job or ''
+elseif means ~= 'counts' and means ~= 'registrations' then return {'ERROR', 'what an undecodable record means must be counts or registrations'} end
+if id == '' then return {'ERROR', 'the instance id is empty'} end
+if means == 'counts' and (not count or count < 0 or math.floor(count) ~= count) then return {'ERROR', 'the count must be a whole number from 0 on'} end
+
+local name = f.offset and f.topic .. ':' .. f.partition .. ':' .. (f.epoch or '')
+local marks = name and read_marks(name, tonumber(f.offset), tonumber(f.offset) + 1)
+local m = marks and marks[tonumber(f.offset)]
+local k = P .. 'i:' .. id
+local doubts = {}
+if means == 'counts' then
+  if (tonumber(f.perhaps) or 0) > 0 then doubts[#doubts + 1] = f.perhaps .. ' of it had been sent and no answer told whether it was applied' end
+  if not f.offset and f.hand ~= '1' and f.g ~= NUMBER then
+    doubts[#doubts + 1] = 'a birth has read its records again since, and counted them unless the API had ended the instance'
+  end
+  if m and m.letter == letter and m.fate == 'read' then doubts[#doubts + 1] = 'a later reading of the record could decode it and has counted it' end
+  if f.doubt then doubts[#doubts + 1] = f.doubt end
+  local unv = redis.call('HMGET', k, 'g', 'unv')
+  if f.offset and unv[1] == NUMBER and unv[2] then
+    doubts[#doubts + 1] = 'the API has ' .. unv[2] .. ' observations of the instance that Kafka does not explain'
+  end
+end
+if #doubts > 0 and ARGV[6] ~= '1' then return {'PERHAPS', table.concat(doubts, '; ')} end
+
+redis.call('XDEL', P .. 'dead', letter)
+if means == 'registrations' then register(id, job, 'hand', ARGV[8])
+else
+  -- An instance given up is followed again; one that has ended at the API stays as it is.
+  local v = redis.call('HMGET', touch(id), 'end', 'st', 'job')
+  if v[1] and not string.find(',' .. ARGV[7] .. ',', ',' .. (v[2] or '') .. ',', 1, true) then
+    redis.call('HDEL', k, 'end')
+    follow(id)
+  end
+  if job ~= '' and not v[3] then redis.call('HSET', k, 'job', job) end
+  if count > 0 then
+    owe(id, count, 0)
+    if f.offset or f.hand == '1' then redis.call('HINCRBY', k, 'hand', int(count))   -- no birth counts it: it adds these
+    else redis.call('HINCRBY', k, 'counted', int(-count)) end                        -- counted when it was read
+  end
+end
+if name then
+  mark(name, tonumber(f.offset), {fate = 'replayed', letter = letter, sha = m and m.sha or digest(f.raw or ''), count = count,
+    instance = means == 'counts' and id or ''})
+end
+changed()
+audit('replayed', id, job, 'd', letter, 'n', count and int(count), 'u', ARGV[8], 'y', ARGV[9])
+return {'OK', id, count and int(count) or '', redis.call('HEXISTS', k, 'pk') == 1 and '1' or '0'}
