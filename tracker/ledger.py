@@ -226,14 +226,14 @@ class Ledger(Scripts):
 
     def bury_owed(self, turn: Turn, reason: str) -> int:
         """Turn what is owed into a dead letter; returns the count. Raises LettersFull."""
-        return self._bury(turn.instance_id, turn.token, reason, 0, self._lease_ms)
+        return self._bury(turn.instance_id, turn.token, reason, 0, self._lease_ms, "")
 
-    def bury_parked(self, instance_id: str, reason: str, parked_longest_s: float) -> int:
-        """The same for an instance parked for longer than `parked_longest_s`; 0 when it is not. Raises LettersFull."""
-        return self._bury(instance_id, "", reason, int(parked_longest_s * 1000), 0)
+    def bury_parked(self, instance_id: str, reason: str, parked_longest_s: float, *, by: str = "") -> int:
+        """The same for an instance parked for longer than `parked_longest_s`; 0 when it is not. `by` says who asked for it."""
+        return self._bury(instance_id, "", reason, int(parked_longest_s * 1000), 0, by)
 
-    def _bury(self, instance_id: str, token: str, reason: str, parked_longest_ms: int, lease_ms: int) -> int:
-        limits = self._finished_ttl_ms, lease_ms, self.dead_letters_max
+    def _bury(self, instance_id: str, token: str, reason: str, parked_longest_ms: int, lease_ms: int, by: str) -> int:
+        limits = self._finished_ttl_ms, lease_ms, self.dead_letters_max, by
         return int(self.run("bury", instance_id, token, reason, parked_longest_ms, *limits)[1])
 
     def state_put(self, turn: Turn, alive_s: float | None) -> float | None:

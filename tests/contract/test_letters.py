@@ -83,7 +83,7 @@ def test_a_birth_that_reads_a_record_again_makes_no_second_letter(ledger: Ledger
 
 
 @pytest.mark.parametrize("pushed", [True, False])
-def test_a_replay_before_a_birth_counts_once_whether_it_had_been_pushed_or_not(ledger: Ledger, letters: Letters, pushed: bool) -> None:
+def test_a_replay_before_a_birth_counts_once_whether_it_had_been_pushed_or_not(ledger: Ledger, letters: Letters, *, pushed: bool) -> None:
     apply(ledger, ObservationsInserted("i-1", 5), BAD)
     replay(letters)
     bear(ledger, end=2)
@@ -265,7 +265,7 @@ def test_replayed_owed_counts_are_owed_again_and_the_instance_is_followed_again(
 
 
 @pytest.mark.parametrize("pushed", [True, False])
-def test_replayed_owed_counts_are_read_again_by_a_birth_and_count_once(ledger: Ledger, letters: Letters, pushed: bool) -> None:
+def test_replayed_owed_counts_are_read_again_by_a_birth_and_count_once(ledger: Ledger, letters: Letters, *, pushed: bool) -> None:
     bury(ledger)
     replay(letters)
     bear(ledger, end=1)

@@ -36,11 +36,11 @@ def age(_ctx: click.Context, param: click.Parameter, value: str | None) -> float
     return None if value is None else read_duration(_ctx, param, value)
 
 
-def ask(text: str, *, yes: bool) -> None:
-    """Say what will be done and let a person stop it; ends the command with exit code 1 when they do."""
-    click.echo(text)
+def ask(text: str, *, yes: bool, aside: bool = False) -> None:
+    """Say what will be done and let a person stop it; ends the command with exit code 1 when they do. `aside`: on stderr."""
+    click.echo(text, err=aside)
     if not yes:
-        click.confirm("Go on?", abort=True)
+        click.confirm("Go on?", abort=True, err=aside)
 
 
 def exactly_one_way(ids: tuple[str, ...], filters: dict[str, object], *, everything: bool) -> None:

@@ -29,7 +29,7 @@ def filters(function: Function) -> Function:
     for option in (
         click.option("--older-than", "older_than_s", callback=age, metavar="DURATION", help="Those older than this (10m, 36h)."),
         click.option("--saying", metavar="TEXT", help="Those whose reason contains this."),
-        click.option("--what", type=click.Choice(["undecodable", "counts"]), help="Records that cannot be decoded, or counts of an instance."),
+        click.option("--what", type=click.Choice(["undecodable", "counts"]), help="Undecodable records, or counts of an instance."),
         click.option("--job", metavar="JOB", help="Those of this job."),
         click.option("--instance", metavar="INSTANCE", help="Those of this instance."),
         click.option("--topic", metavar="TOPIC", help="Those from this topic."),
@@ -55,7 +55,7 @@ def dead_letters() -> None:
 def list_(limit: int, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401, FBT001 -- a flag of the command line; the filters as options
     """List the dead letters, the oldest first."""
     from tracker import views
-    from tracker.cli import tables
+    from tracker.cli import letter_tables, tables
 
     settings, letters, now_s = opened()
     with naming_redis(settings):
@@ -66,17 +66,17 @@ def list_(limit: int, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401, FB
     if not found:
         click.echo("no dead letter" + (" is like that" if any(value is not None for value in wanted.values()) else ""))
         return
-    tables.console().print(tables.letters_table(found[:limit], len(found), now_s))
+    tables.console().print(letter_tables.letters_table(found[:limit], len(found), now_s))
 
 
 @dead_letters.command("show", epilog="Example: tracker dead-letters show 1795537990400-0 --raw record.bin")
 @click.argument("letter")
-@click.option("--raw", "file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the record's bytes to this file.")
+@click.option("--raw", "file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write its bytes to this file.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 def show(letter: str, file: Path | None, as_json: bool) -> None:  # noqa: FBT001 -- a flag of the command line
     """Show one dead letter, with the bytes of its record and what this release makes of them."""
     from tracker import views
-    from tracker.cli import tables
+    from tracker.cli import letter_tables, tables
     from tracker.letters import raw_bytes
 
     settings, letters, now_s = opened()
@@ -91,7 +91,7 @@ def show(letter: str, file: Path | None, as_json: bool) -> None:  # noqa: FBT001
     if as_json:
         click.echo(json.dumps(views.as_json(found), indent=2))
         return
-    tables.console().print(tables.letter_view(found, raw_bytes(found), meaning_in_words(found, settings), now_s))
+    tables.console().print(letter_tables.letter_view(found, raw_bytes(found), meaning_in_words(found, settings), now_s))
     if file is not None:
         click.echo(f"{len(raw_bytes(found)):,} bytes written to {file}")
 
@@ -108,7 +108,7 @@ def show(letter: str, file: Path | None, as_json: bool) -> None:  # noqa: FBT001
 @click.option("--perhaps-counted", is_flag=True, help="Those too that have perhaps been counted already.")
 @deciding
 @click.option("--json", "as_json", is_flag=True, help="Write what became of each as JSON.")
-def replay(  # noqa: PLR0913 -- options of the command line
+def replay(
     ids: tuple[str, ...],
     *,
     everything: bool,
@@ -142,7 +142,7 @@ def replay(  # noqa: PLR0913 -- options of the command line
         except BadInput as error:
             stays.append(str(error))
     if work:
-        ask("\n".join((*plan(work), *(f"not replayed: {text}" for text in stays[:TOLD_ONE_BY_ONE]))), yes=yes or as_json)
+        ask("\n".join((*plan(work), *(f"not replayed: {text}" for text in stays[:TOLD_ONE_BY_ONE]))), yes=yes, aside=as_json)
     results = []
     with naming_redis(settings):
         for letter, what in work:
@@ -155,7 +155,7 @@ def replay(  # noqa: PLR0913 -- options of the command line
         raise Transient("\n".join((*lines, *stays)))
 
 
-@dead_letters.command("drop", epilog="Example: tracker dead-letters drop --what undecodable --saying 'no value' --reason 'tombstones' --yes")
+@dead_letters.command("drop", epilog="Example: tracker dead-letters drop --what undecodable --saying 'no value' --reason tombstones")
 @click.argument("ids", nargs=-1, metavar="[LETTER]...")
 @filters
 @click.option("--all", "everything", is_flag=True, help="All of them.")

@@ -33,7 +33,8 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE, highlight=False)
 
 
-def _table(*titles: str) -> Table:
+def plain_table(*titles: str) -> Table:
+    """An empty table with these columns; those whose title begins with > are set to the right."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in titles:
         table.add_column(title.removeprefix(">"), justify="right" if title.startswith(">") else "left", overflow="fold")
@@ -45,7 +46,7 @@ def _table(*titles: str) -> Table:
 
 def health_table(checks: Iterable[Check]) -> RenderableType:
     """The checks, one a line."""
-    table = _table("check", "status", "message")
+    table = plain_table("check", "status", "message")
     for check in checks:
         if check.finding:
             table.add_row(check.name, _status(check.finding), escape(check.finding.message))
@@ -58,7 +59,7 @@ def _status(finding: Finding) -> Text:
 
 def settings_table(rows: Sequence[SettingRow]) -> RenderableType:
     """The settings, those from the environment in bold."""
-    table = _table("name", "value", "from", "default", "meaning")
+    table = plain_table("name", "value", "from", "default", "meaning")
     for row in rows:
         given = row.source == "environment"
         table.add_row(row.name, Text(row.value, "bold" if given else ""), row.source, Text(row.default, "dim"), escape(row.sentence))
@@ -127,7 +128,7 @@ def _figures(figures: Figures, lag: str) -> RenderableType:
 
 def instances_table(page: Page[InstanceView], now_s: float) -> RenderableType:
     """One page of instances, with how far each is."""
-    table = _table("instance", "state", "progress", ">", ">inserted", ">total", ">owed", "job", "last record", "remark")
+    table = plain_table("instance", "state", "progress", ">", ">inserted", ">total", ">owed", "job", "last record", "remark")
     for view in page.items:
         table.add_row(
             escape(view.id),
@@ -168,7 +169,7 @@ def _colour(view: InstanceView) -> str:
 
 def jobs_table(page: Page[JobView], now_s: float) -> RenderableType:
     """One page of jobs."""
-    table = _table("job", "state", "", ">instances", "remark")
+    table = plain_table("job", "state", "", ">instances", "remark")
     for job in page.items:
         parked = f"parked {age_in_words(now_s - job.parked_since_s)} ago" if job.parked_since_s is not None else ""
         notes = "; ".join(note for note in (parked, job.reason) if note)

@@ -1,5 +1,7 @@
 """Running a command, and what a test reads of it."""
 
+from typing import cast
+
 from click.testing import CliRunner, Result
 
 from tracker.cli import commands
@@ -17,6 +19,12 @@ def run(*arguments: str, answer: str | None = None) -> Result:
 
 def follow(ledger: Ledger, *names: str, total: int = 10) -> None:
     ledger.follow("submitted", [Instance(name, "submitted", "job-1", total, 4) for name in names])
+
+
+def history(ledger: Ledger, what: str) -> list[dict[str, str]]:
+    """What has been written down of such happenings, read past the ledger."""
+    entries = cast("list[tuple[str, dict[str, str]]]", ledger.client.xrange(f"{ledger.prefix}history"))
+    return [raw for _, raw in entries if raw["w"] == what]
 
 
 def one_line(result: Result) -> str:
