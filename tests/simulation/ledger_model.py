@@ -13,7 +13,7 @@ from typing import Any
 from tests.simulation import scripts_bridge, scripts_turns
 from tests.simulation.ledger_store import Store
 from tests.simulation.scripts_prelude import Reply
-from tracker.errors import BadInput, LedgerUnavailable, LostTurn
+from tracker.errors import BadInput, LedgerUnavailable, LettersFull, LostTurn
 from tracker.ledger import Ledger
 
 Script = Callable[..., Reply]
@@ -40,6 +40,8 @@ class ModelLedger(Ledger):
         status = reply[0]
         if status == "LOST":
             raise LostTurn("the lock has passed on")
+        if status == "FULL":
+            raise LettersFull("no dead letter is taken any more")
         if status == "ERROR":
             raise BadInput(f"{name}{args}")
         return reply

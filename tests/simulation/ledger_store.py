@@ -8,7 +8,7 @@ Fields = dict[str, Any]
 
 DAY_MS = 24 * 3600 * 1000
 
-LOST, WRONG = ["LOST", ""], ["ERROR", ""]
+LOST, WRONG, FULL = ["LOST", ""], ["ERROR", ""], ["FULL", ""]
 
 
 @dataclass(slots=True)
@@ -52,6 +52,7 @@ class Store:
     jobs: dict[str, int] = field(default_factory=dict)
     parked_jobs: dict[str, int] = field(default_factory=dict)
     dead: list[Fields] = field(default_factory=list)
+    marks: dict[tuple[str, str], dict[int, str]] = field(default_factory=dict)
     losses: list[Fields] = field(default_factory=list)
     births: list[str] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)

@@ -1,11 +1,11 @@
 """The scripts of batches and of the bridge, as Python; see `tests.simulation.ledger_model`."""
 
-# ruff: noqa: C901, PLR0912, PLR0917 -- each function is as long as its script and has its arguments
+# ruff: noqa: C901, PLR0912, PLR0915, PLR0917 -- each function is as long as its script and has its arguments
 
 import json
 from typing import Any
 
-from tests.simulation.ledger_store import DAY_MS, WRONG, Part, Store
+from tests.simulation.ledger_store import DAY_MS, FULL, WRONG, Part, Store
 from tests.simulation.scripts_prelude import Reply, extend, follow_registered, owe, touch
 from tracker.errors import LedgerUnavailable
 from tracker.events import MAX_COUNT
@@ -45,6 +45,7 @@ def apply(
     checksum: str,
     payload: str,
     kick_ms: int,
+    most_letters: int,
 ) -> Reply:
     if store.id != ledger:
         return ["OTHER", store.id]
@@ -82,6 +83,13 @@ def apply(
         else:
             sums[j] = sums.get(j, 0) + value
         applied += 1
+    marks = store.marks.get((f"{topic}:{number}", epoch), {})
+    letters = {start + at: raw for at, _, raw in dead if not seen(start + at)}
+    new = {offset: raw for offset, raw in letters.items() if marks.get(offset) != raw}
+    settled = [store.instances.get(ids[j], {}) for j, aside in asides.items() if aside > 0]
+    late = any(fields.get("g") == store.number and "aside" not in fields for fields in settled)
+    if (new or late) and len(store.dead) >= most_letters:
+        return FULL
     out = ["OK", "", ""]
     for j, job in jobs.items():
         name = ids[j]
@@ -97,11 +105,10 @@ def apply(
                 store.dead.append({"what": "counts", "instance": name, "count": asides[j], "perhaps": asides[j]})
         if sums.get(j, 0) > 0 and owe(store, now, name, sums[j], kick_ms):
             out.append(name)
-    for at, _, raw in dead:
-        offset = start + at
-        if not seen(offset):
-            store.dead.append({"what": "undecodable", "topic": topic, "partition": number, "epoch": epoch, "offset": offset, "raw": raw})
-            applied += 1
+    for offset, raw in new.items():
+        store.dead.append({"what": "undecodable", "topic": topic, "partition": number, "epoch": epoch, "offset": offset, "raw": raw})
+        store.marks.setdefault((f"{topic}:{number}", epoch), {})[offset] = raw
+    applied += len(letters)
     out[1] = str(extend(store, part, start, end, checksum))
     out[2] = str(applied)
     store.version += 1
@@ -144,7 +151,7 @@ def state(store: Store, _: int, *topics: str) -> Reply:
 
 
 def positions(store: Store, _: int, *names: str) -> Reply:
-    out = ["OK", store.id or "", str(store.version), "1" if store.id and store.verified_run == store.run else "0"]
+    out = ["OK", store.id or "", str(store.version), "1" if store.id and store.verified_run == store.run else "0", str(len(store.dead))]
     for name in names:
         epoch = store.partitions.get(name)
         if epoch is not None:
@@ -169,6 +176,9 @@ def birth(store: Store, now: int, expected: str, number: int, random: str, settl
         store.partitions[name] = epoch
         store.persist(f"part:{name}:{epoch}")
         store.parts[name, epoch] = part = Part(following)
+        if horizon != "":
+            marks = store.marks.get((name, epoch), {})
+            store.marks[name, epoch] = {offset: raw for offset, raw in marks.items() if offset < horizon}
         if horizon != "" and horizon > following:
             part.horizon = horizon
             store.unpassed += 1

@@ -4,7 +4,7 @@
 
 from typing import Any
 
-from tests.simulation.ledger_store import LOST, WRONG, Store
+from tests.simulation.ledger_store import FULL, LOST, WRONG, Store
 from tests.simulation.scripts_prelude import Reply, held, ready_at, snapshot, touch
 
 
@@ -182,7 +182,9 @@ def park(store: Store, now: int, name: str, token: str, kind: str, reason: str) 
     return ["OK"]
 
 
-def bury(store: Store, now: int, name: str, token: str, reason: str, longest_ms: int, remember_ms: int, lease_ms: int) -> Reply:
+def bury(
+    store: Store, now: int, name: str, token: str, reason: str, longest_ms: int, remember_ms: int, lease_ms: int, most_letters: int, *_: str
+) -> Reply:
     del reason
     fields = store.instances.get(name, {})
     if token:
@@ -190,24 +192,29 @@ def bury(store: Store, now: int, name: str, token: str, reason: str, longest_ms:
             return LOST
     elif fields.get("g") != store.number or "pkd" not in fields:
         store.parked.pop(name, None)
-        return ["OK", "0"]
+        return ["OK", "0", "0"]
     elif fields["pkd"] + longest_ms > now or fields.get("lu", 0) > now:
-        return ["OK", "0"]
-    owed = fields.get("owed", 0)
-    if owed > 0:
-        store.dead.append({"what": "counts", "instance": name, "count": owed, "perhaps": fields.get("dl", 0)})
+        return ["OK", "0", "0"]
+    aside = 0 if token else fields.get("aside", 0)
+    count = fields.get("owed", 0) + aside
+    if count > 0 and len(store.dead) >= most_letters:
+        return FULL
+    if count > 0:
+        store.dead.append({"what": "counts", "instance": name, "count": count, "perhaps": fields.get("dl", 0) + aside})
     for field in ("owed", "dl", "bf", "im", "sent", "pk", "pkd", "unk"):
         fields.pop(field, None)
     store.owing.pop(name, None)
     store.parked.pop(name, None)
     if not token:
+        fields.pop("aside", None)
+        store.leisure.pop(name, None)
         fields["end"] = now
         store.followed.pop(name, None)
         store.watched.pop(name, None)
         store.finished[name] = now
         store.expire_at(f"i:{name}", now + remember_ms)
     store.version += 1
-    return ["OK", str(owed)]
+    return ["OK", str(count), "1"]
 
 
 def finish(store: Store, now: int, name: str, token: str, state: str, remember_ms: int, kick_ms: int) -> Reply:
