@@ -15,10 +15,10 @@ FLOWER_COLUMNS := name,args,state,received,runtime,worker
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test simulate lint format up debug flower lock clean
+.PHONY: help install demo test simulate chaos endurance lint format up debug flower lock clean
 
 help: ## List these commands
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
 
 install: $(INSTALLED) ## Make .venv with everything, as locked; quick when nothing has changed
 
@@ -42,6 +42,13 @@ test: install ## Run all tests (ARGS="-k name": some of them)
 
 simulate: install ## Run schedules of everything going wrong, on virtual time (SEEDS=1000, FIRST=0)
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)
+
+chaos: install ## Real Kafka and Valkey, faults at random (FAULTS=200, SEED=, RATE=1000, SCENARIOS=original, OUTPUT=file, ARGS=)
+	$(BIN)/python -m tests.chaos run $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--total $(FAULTS)) $(if $(RATE),--rate $(RATE)) \
+		$(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(if $(OUTPUT),--output $(OUTPUT)) $(ARGS)
+
+endurance: install ## Steady load with faults; fails when memory or Redis grows (MINUTES=60, SEED=, ARGS=)
+	$(BIN)/python -m tests.chaos endurance --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lint: install ## Check style, types and layers
 	$(BIN)/ruff check .

@@ -72,6 +72,11 @@ class StandInHandle:
         made: dict[str, list[int]] = self._ask("POST", "/sandbox/faults", {"do": do, **fields})
         return made["ids"][0]
 
+    def faults(self) -> list[dict[str, Any]]:
+        """The faults that are on, with the number of calls that each has met as `hits`."""
+        found: list[dict[str, Any]] = self._ask("GET", "/sandbox/faults")["faults"]
+        return found
+
     def end_fault(self, fault: int) -> None:
         """Switch one fault off; what it holds goes on."""
         self._ask("DELETE", f"/sandbox/faults/{fault}")

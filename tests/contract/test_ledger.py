@@ -164,6 +164,16 @@ def test_what_kafka_deleted_is_recorded_and_next_moves_on(ledger: Ledger) -> Non
     assert [(loss["start"], loss["end"], loss["reason"]) for loss in losses] == [("1", "40", "retention")]
 
 
+def test_what_was_applied_early_is_no_loss(ledger: Ledger) -> None:
+    """A later batch overtook one whose message was lost, then Kafka deleted both: only the first was never counted."""
+    ledger.apply(counts(ledger, 0, ("i-1", 1)))
+    ledger.apply(counts(ledger, 7, ("i-1", 4), ("i-1", 4)))
+    ledger.apply(counts(ledger, 4, ("i-1", 2)))
+    ledger_id = ledger.state([TOPIC]).id or ""
+    assert ledger.record_loss(ledger_id, P0, "e1", 1, 8, "retention") == 9
+    assert [(loss["start"], loss["end"]) for loss in stream(ledger, "losses")] == [("1", "4"), ("5", "7")]
+
+
 def test_a_registration_is_followed_with_its_job(ledger: Ledger) -> None:
     events: list[tuple[int, Event]] = [(0, InputFileAvailable("i-1", "", "u")), (1, InputFileAvailable("i-2", "job-9", "u"))]
     assert ledger.apply(batch(ledger, 0, 2, events, kind="registrations")) == []
