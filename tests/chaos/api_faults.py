@@ -9,6 +9,9 @@ from tests.chaos.traffic import stubbornly
 LATE_S = 1.5
 """Longer than the client waits (1 s), and within what `API_MAX_REQUEST_AGE` of the settings here (2 s) allows besides."""
 
+AWAY_S = 15.0
+"""How long an API that another fault has taken away is waited for."""
+
 COUNTS = "/inserted_observations/"
 STATES = "^/(instances|jobs)/[^/]+$"
 
@@ -38,6 +41,9 @@ class ApiFault(Fault):
         return self.stack.dataset_api if self.api == "dataset-api" else self.stack.import_api
 
     def inject(self) -> None:
+        stubbornly(self._begin, AWAY_S)
+
+    def _begin(self) -> None:
         self.id = self.handle.fault(**self.does, method=self.method, path=self.path, probability=self.probability, times=self.times)
 
     def undo(self) -> None:
@@ -139,7 +145,7 @@ class ApiTurnsAway(ApiFault):
 
     weight = 1
 
-    def inject(self) -> None:
+    def _begin(self) -> None:
         status = self.random.choice((401, 403, 429))
         self.id = self.handle.fault("answer", status=status, method=self.method, path=self.path, times=self.times)
 

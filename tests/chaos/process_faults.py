@@ -11,6 +11,9 @@ import psutil
 from sandbox.stack import ROOT
 from tests.chaos.faults import Fault, NotNow, named
 
+RESTART_S = 12.0
+"""For the supervisor to start a process again; it waits 10 s at most."""
+
 SUSPENDED_S = (0.3, 2.0)
 """A short suspension: shorter than any session or lease."""
 
@@ -31,9 +34,11 @@ class _OnProcess(Fault):
         self.uses = frozenset({self.target})
 
     def _pid(self) -> int:
+        """Wait for the supervisor to start again what an earlier fault has killed."""
+        self.world.until(lambda: self.stack.pid(self.target), RESTART_S, f"{self.target} does not run")
         pid = self.stack.pid(self.target)
         if pid is None:
-            raise NotNow(f"{self.target} does not run")
+            raise NotNow(f"{self.target} has just died")
         return pid
 
 
@@ -80,13 +85,17 @@ class WorkerChildKilled(_OnProcess):
         self._child().kill()
 
     def _child(self) -> psutil.Process:
-        try:
-            children = psutil.Process(self._pid()).children()
-        except psutil.NoSuchProcess:
-            children = []
+        self.world.until(self._children, RESTART_S, f"{self.target} has no children")
+        children = self._children()
         if not children:
-            raise NotNow(f"{self.target} has no children yet")
+            raise NotNow(f"{self.target} has just died")
         return self.random.choice(children)
+
+    def _children(self) -> list[psutil.Process]:
+        try:
+            return list(psutil.Process(self._pid()).children())
+        except psutil.NoSuchProcess:
+            return []
 
 
 @named("worker_child_suspended")

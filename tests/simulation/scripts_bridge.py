@@ -248,7 +248,11 @@ def record_loss(store: Store, _: int, ledger: str, topic: str, number: int, epoc
     if end <= part.next:
         return ["OK", str(part.next)]
     start = max(start, part.next)
-    store.losses.append({"topic": topic, "partition": number, "epoch": epoch, "start": start, "end": end})
+    hole = start
+    for low, high, _checksum in [*sorted(part.ranges), (end, end, "")]:
+        if hole < min(low, end):
+            store.losses.append({"topic": topic, "partition": number, "epoch": epoch, "start": hole, "end": min(low, end)})
+        hole = max(hole, high)
     following = extend(store, part, start, end, "")
     store.version += 1
     return ["OK", str(following)]
