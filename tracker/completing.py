@@ -33,7 +33,7 @@ It is 9 times as long as the call was waited for, so that no more than a tenth o
 class Ledger(pushing.Ledger, Protocol):
     """What completing needs of the ledger."""
 
-    def take(self, instance_id: str, *, force: bool = False) -> Turn:
+    def take(self, instance_id: str, *, force: bool = False, by: str = "") -> Turn:
         """Take the instance's lock."""
 
     def release(self, turn: Turn, *, delay_s: float = 0.0, reason: str = "", watch_s: float | None = None) -> bool:
@@ -123,13 +123,13 @@ class Advancing:
         self.at_a_time = at_a_time
         self._import_api_away_until = -math.inf
 
-    async def instance(self, instance_id: str, *, check: bool = False, force: bool = False) -> Advanced:
+    async def instance(self, instance_id: str, *, check: bool = False, force: bool = False, by: str = "") -> Advanced:
         """
         Push what the instance owes and, when it looks complete or `check` asks for it, see whether it is.
 
         Raises NotNow when another worker holds it or its time has not come, LedgerUnavailable, LostTurn.
         """
-        turn = self.ledger.take(instance_id, force=force)
+        turn = self.ledger.take(instance_id, force=force, by=by)
         bound = log.bind(instance_id=instance_id, job_id=turn.job_id)
         try:
             turn = await pushing.push(turn, self.ledger, self.dataset_api, self.rules, self.clock)
@@ -198,7 +198,7 @@ class Advancing:
         log.info(event, instance_id=turn.instance_id, job_id=turn.job_id, state=state)
         return Advanced(turn.instance_id, state, again=again, job_id=turn.job_id)
 
-    async def many(self, instance_ids: Iterable[str], *, check: bool = False, force: bool = False) -> list[str]:
+    async def many(self, instance_ids: Iterable[str], *, check: bool = False, force: bool = False, by: str = "") -> list[str]:
         """
         Take many instances as far as they go, each by itself, and the jobs of those that end. Returns those to push again.
 
@@ -209,7 +209,7 @@ class Advancing:
         async def one(instance_id: str) -> str | None:
             try:
                 async with places:
-                    advanced = await self.instance(instance_id, check=check, force=force)
+                    advanced = await self.instance(instance_id, check=check, force=force, by=by)
             except NotNow as not_now:
                 log.debug("instance_not_now", instance_id=instance_id, reason=not_now.why)
                 return None

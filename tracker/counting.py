@@ -16,10 +16,10 @@ class Ledger(Protocol):
     def apply(self, batch: Batch) -> list[str] | None:
         """Apply a batch; the instances to push, or None for a batch of another ledger."""
 
-    def add_by_hand(self, instance_id: str, count: int, key: str) -> tuple[bool, bool]:
+    def add_by_hand(self, instance_id: str, count: int, key: str, by: str = "") -> tuple[bool, bool]:
         """Add one count once per key; whether it was added now, and whether to push."""
 
-    def register(self, instance_id: str, job_id: str | None) -> None:
+    def register(self, instance_id: str, job_id: str | None, by: str = "") -> None:
         """Follow an instance."""
 
 
@@ -28,16 +28,16 @@ def apply(batch: Batch, ledger: Ledger) -> list[str] | None:
     return ledger.apply(batch)
 
 
-def add_by_hand(instance_id: object, count: object, key: str, ledger: Ledger) -> tuple[bool, bool]:
+def add_by_hand(instance_id: object, count: object, key: str, ledger: Ledger, by: str = "") -> tuple[bool, bool]:
     """Add one count given by a person, once per key. Raises BadInput naming the argument."""
     if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_COUNT:
         raise BadInput(f"count {count!r}: expected a whole number from 0 to {MAX_COUNT}")
-    return ledger.add_by_hand(check_id(instance_id, "instance id"), count, key)
+    return ledger.add_by_hand(check_id(instance_id, "instance id"), count, key, by)
 
 
-def register_by_hand(instance_id: object, job_id: object, ledger: Ledger) -> None:
+def register_by_hand(instance_id: object, job_id: object, ledger: Ledger, by: str = "") -> None:
     """Follow an instance named by a person. Raises BadInput naming the argument."""
-    ledger.register(check_id(instance_id, "instance id"), None if job_id is None else check_id(job_id, "job id"))
+    ledger.register(check_id(instance_id, "instance id"), None if job_id is None else check_id(job_id, "job id"), by)
 
 
 def check_id(value: object, name: str) -> str:

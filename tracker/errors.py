@@ -7,6 +7,7 @@ TrackerError
 │   ├── TurnedAway           401, 403, 429: nothing has happened; retried slowly, the reason is shown
 │   ├── LettersFull          no dead letter is taken any more: what needs one waits
 │   ├── LedgerUnavailable    Redis refused, timed out, or its ledger is not verified yet
+│   ├── DatabaseUnavailable  PostgreSQL refused or timed out, or its schema is a newer one
 │   └── LostTurn             the instance's lock has expired or passed on: whoever holds it now goes on
 ├── OutcomeUnknown           the call may have taken effect (409 too): read back before doing anything
 ├── Permanent                the same call will fail again: parked with a reason, a person is told
@@ -47,6 +48,10 @@ class LettersFull(Transient):
 
 class LedgerUnavailable(Transient):
     """Redis refused or timed out, or no bridge has verified the ledger since the server started."""
+
+
+class DatabaseUnavailable(Transient):
+    """PostgreSQL refused or timed out, or holds a schema of a newer version: the history waits in Redis."""
 
 
 class LostTurn(Transient):

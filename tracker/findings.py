@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tracker.history.stream import Draining
 from tracker.settings import Settings
 from tracker.views import Figures, InstanceView
 
@@ -30,6 +31,9 @@ MISSED_LISTINGS = 3
 
 NEARLY_FULL = 0.8
 """The part of DEAD_LETTERS_MAX from which on health says that there will be no room."""
+
+LATE_DRAIN_S = 60.0
+"""How long an entry of the history may wait for the database before health warns: twelve drains."""
 
 SEE_STATUS = ": see tracker status"
 """Where to look for what is set aside; `tracker status` itself names it instead."""
@@ -69,6 +73,7 @@ class Seen:
     beats: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     durability: Mapping[str, str | None] = field(default_factory=dict)
     broker_trouble: str = ""
+    draining: Draining = field(default_factory=lambda: Draining(0))
 
 
 def redis_server(seen: Seen) -> Finding:
@@ -218,6 +223,28 @@ def set_aside(seen: Seen, settings: Settings) -> Finding:
     if figures.last_loss_s is not None and figures.now_s - figures.last_loss_s < RECENT_LOSS_S:
         found.append(f"records lost to Kafka's retention, last {age_in_words(figures.now_s - figures.last_loss_s)} ago")
     return Finding("WARNING", f"{'; '.join(found)}{SEE_STATUS}") if found else Finding("OK", "nothing waits for a person")
+
+
+def history(seen: Seen) -> Finding:
+    """Whether the database, if there is one, gets what has happened before Redis trims it."""
+    draining, now_s = seen.draining, seen.figures.now_s
+    held = in_number(draining.entries, "entry", "entries")
+    if not draining.configured:
+        return Finding("OK", f"{held} in Redis; no database keeps it (DB_ACCESS)")
+    troubles = []
+    if draining.failures:
+        waiting = "" if draining.waiting_s is None else f"; the oldest entry it lacks is {age_in_words(draining.waiting_s)} old"
+        troubles.append(f"failed {in_number(draining.failures, 'time')} in a row: {draining.reason}{waiting}")
+    elif (draining.waiting_s or 0.0) > LATE_DRAIN_S:
+        troubles.append(f"not drained into the database for {age_in_words(draining.waiting_s or 0.0)}")
+    if draining.lost_at_s is not None and now_s - draining.lost_at_s < RECENT_LOSS_S:
+        troubles.append(
+            f"{in_number(draining.lost, 'entry', 'entries')} trimmed before the database had them, last "
+            f"{age_in_words(now_s - draining.lost_at_s)} ago (HISTORY_MAX_ENTRIES)"
+        )
+    if troubles:
+        return Finding("WARNING", "; ".join(troubles))
+    return Finding("OK", f"{held} in Redis, drained into the database")
 
 
 def lags(seen: Seen) -> dict[str, int | None]:

@@ -34,9 +34,9 @@ log = structlog.get_logger(__name__)
 REGISTRATIONS, COUNTS = "Kafka NewInstanceEvent Consumer", "Kafka ObservationsInsertedEvent Consumer"
 IMPORT_API, DATASET_API = "importAPI", "datasetAPI"
 REDIS, LEDGER, BRIDGE, WORKERS, BEAT, LISTING = "Redis", "Ledger", "Bridge", "Workers", "Beat", "Listing"
-SET_ASIDE = "Parked and dead letters"
+SET_ASIDE, HISTORY = "Parked and dead letters", "History"
 
-CHECKS = (REGISTRATIONS, COUNTS, IMPORT_API, DATASET_API, REDIS, LEDGER, BRIDGE, WORKERS, BEAT, LISTING, SET_ASIDE)
+CHECKS = (REGISTRATIONS, COUNTS, IMPORT_API, DATASET_API, REDIS, LEDGER, BRIDGE, WORKERS, BEAT, LISTING, SET_ASIDE, HISTORY)
 """The names of all checks, the original's first."""
 
 HTTP_STATUS = {"OK": 200, "WARNING": 429, "CRITICAL": 500}
@@ -217,6 +217,7 @@ def look(overview: Overview) -> Seen:
         beats=overview.heartbeats("beat"),
         durability=overview.durability(),
         broker_trouble=overview.broker_trouble(),
+        draining=overview.draining(),
     )
 
 
@@ -232,6 +233,7 @@ def judge(seen: Seen, settings: Settings) -> dict[str, Finding]:
         BEAT: findings.beat(seen, settings),
         LISTING: findings.listing(seen, settings),
         SET_ASIDE: findings.set_aside(seen, settings),
+        HISTORY: findings.history(seen),
     }
 
 

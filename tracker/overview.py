@@ -12,6 +12,7 @@ from typing import Any, cast
 import redis
 
 from tracker.errors import BadInput, LedgerUnavailable
+from tracker.history.stream import Draining, HistoryStream
 from tracker.ledger import Ledger
 from tracker.ledger_scripts import connect
 from tracker.settings import Settings
@@ -200,6 +201,10 @@ class Overview:
         except LedgerUnavailable as error:
             return f"the broker of the tasks: {error}"
         return ""
+
+    def draining(self) -> Draining:
+        """How the draining of the history into a database stands."""
+        return HistoryStream(self.ledger.client, self.ledger.prefix).draining()
 
     def heartbeats(self, kind: str) -> dict[str, dict[str, Any]]:
         """The living processes of a kind (bridge, worker, beat, web) by name, and what each says of itself."""

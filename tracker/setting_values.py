@@ -9,7 +9,7 @@ its environments are to work unchanged.
 import re
 from collections.abc import Callable
 from fractions import Fraction
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 MASK = "***"
 """Shown in place of a secret."""
@@ -207,6 +207,28 @@ def url_secrets(url: str) -> tuple[str, ...]:
     head, at, _ = url.rpartition("@")
     _, colon, password = head.partition("://")[2].partition(":")
     return (*found, password) if at and colon and password else tuple(found)
+
+
+_KEYWORD = re.compile(r"\s*([a-z_]+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s'\\]|\\.)*))(?=\s|$)")
+
+
+def database_access(text: str) -> str:
+    """Read how libpq is told of a database: keywords such as `user=dp dbname=ImportJobs`, or a postgresql:// URL."""
+    end = 0
+    while found := _KEYWORD.match(text, end):
+        end = found.end()
+    keywords = end and not text[end:].strip()
+    if not keywords and not (re.match(r"postgres(?:ql)?://", text) and _printable(text)):
+        raise ValueError("libpq's keywords, such as user=dp dbname=ImportJobs, or a postgresql:// URL")
+    return text
+
+
+def database_secrets(text: str) -> tuple[str, ...]:
+    """List what of a database's access must not be shown: all of it, and its passwords as written and as meant; longest first."""
+    written = [quoted or plain for name, quoted, plain in _KEYWORD.findall(text) if name.endswith("password")]
+    meant = [re.sub(r"\\(.)", r"\1", password) for password in written]
+    urls = [password for secret in url_secrets(text) for password in (secret, unquote(secret))]
+    return tuple(sorted({each for each in (text, *written, *meant, *urls) if each}, key=len, reverse=True))
 
 
 def _number(value: object) -> float:

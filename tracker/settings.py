@@ -248,10 +248,10 @@ class Settings(BaseModel):
 
     Off: in production programs read them."""
 
-    db_access: Annotated[SecretStr | None, _none_if_empty] = None
-    """Read and ignored: the original's README names it, but nothing ever opened that database.
+    db_access: Annotated[Annotated[SecretStr, _text(forms.database_access)] | None, _none_if_empty] = None
+    """The PostgreSQL database that keeps the history for good: libpq's keywords or URL.
 
-    None; accepted, so that an environment which still sets it works unchanged."""
+    None: Redis keeps the newest part by itself. The original's README names a value; it is used only where it is set."""
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -348,7 +348,8 @@ def secrets(settings: Settings) -> list[str]:
         secret: SecretStr | None = getattr(settings, field)
         if secret is not None:
             text = secret.get_secret_value()
-            passwords = forms.url_secrets(text) if field in _URLS else (text,)
+            database = field == "db_access"
+            passwords = forms.url_secrets(text) if field in _URLS else forms.database_secrets(text) if database else (text,)
             found.update(passwords, map(unquote, passwords))
     return sorted(found, key=len, reverse=True)
 

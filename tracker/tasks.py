@@ -8,6 +8,7 @@ The tasks. Each unpacks its arguments, calls one use case and logs one line; eac
     tracker.complete_jobs           see whether these jobs are done                   → tracker.push
     tracker.check_completion        what is due now; with ids: these instances        Beat, people → tracker.control
     tracker.sync_active_instances   the full listing of submitted instances           Beat, people → tracker.control
+    tracker.drain_history           from Redis into the database, if there is one     check → tracker.control
     tracker.add_inserted_count      one count by hand, once per key                   people → tracker.control
     tracker.register_instance       follow one instance                               people → tracker.control
 """
@@ -22,6 +23,7 @@ from tracker import checking, counting
 from tracker.celery import app
 from tracker.errors import LedgerUnavailable, LettersFull
 from tracker.events import Batch
+from tracker.history import draining
 from tracker.wiring import rooms
 
 log = structlog.get_logger(__name__)
@@ -35,6 +37,9 @@ task ends below its time limit though every call times out.
 # Redis was away for a moment: the same call works later. The bridge and the check come again anyway, so few tries do.
 RETRY = {"autoretry_for": (LedgerUnavailable,), "max_retries": 4, "retry_backoff": 1, "retry_backoff_max": 10, "retry_jitter": True}
 
+
+LONGEST_NAME = 100
+"""Characters kept of who asked for something."""
 
 JOBS_CHUNK = 8
 """Jobs to a task: as many as are looked at at a time, each of which may wait for several calls."""
@@ -60,6 +65,11 @@ def push_later(instance_ids: Sequence[str]) -> None:
         return
     for some in counting.chunks(instance_ids, PUSH_CHUNK):
         push_counts.apply_async((some,), argsrepr=_names(some))
+
+
+def asked_by(task: Task) -> str:
+    """Who sent the task: a person, where a header tells one, else the process, as Celery names it."""
+    return str(task.request.get("by") or task.request.get("origin") or "")[:LONGEST_NAME]
 
 
 def _names(ids: Sequence[str]) -> str:
@@ -99,10 +109,10 @@ def push_counts(instance_ids: list[str]) -> None:
     push_later(rooms().run(rooms().advancing.many(instance_ids)))
 
 
-@app.task(name="tracker.complete_instances", **RETRY)
-def complete_instances(instance_ids: list[str], *, force: bool = False) -> None:
+@app.task(name="tracker.complete_instances", bind=True, **RETRY)
+def complete_instances(self: Task, instance_ids: list[str], *, force: bool = False) -> None:
     """See with a fresh GET whether these instances are done. `force` passes over back-offs, as a person asks."""
-    push_later(rooms().run(rooms().advancing.many(instance_ids, check=True, force=force)))
+    push_later(rooms().run(rooms().advancing.many(instance_ids, check=True, force=force, by=asked_by(self))))
 
 
 @app.task(name="tracker.complete_jobs", **RETRY)
@@ -111,13 +121,14 @@ def complete_jobs(job_ids: list[str]) -> None:
     rooms().run(rooms().advancing.jobs(job_ids))
 
 
-@app.task(name="tracker.check_completion", **RETRY)
-def check_completion(instance_ids: list[str] | None = None) -> None:
+@app.task(name="tracker.check_completion", bind=True, **RETRY)
+def check_completion(self: Task, instance_ids: list[str] | None = None) -> None:
     """Set in motion what is due; with ids, look at these instances now."""
     if instance_ids:
         named = [counting.check_id(name, "instance id") for name in instance_ids]
-        complete_instances.apply_async((named,), {"force": True}, argsrepr=_names(named))
+        complete_instances.apply_async((named,), {"force": True}, argsrepr=_names(named), headers={"by": asked_by(self)})
         return
+    tend_history()
     if backlogged():
         log.warning("push_queue_backlogged", more_than=BACKLOG)
         return
@@ -142,19 +153,47 @@ def sync_active_instances() -> None:
             complete_instances.apply_async((some,), argsrepr=_names(some))
 
 
+def tend_history() -> None:
+    """Have the history bounded, and drained when it is time."""
+    settings = rooms().settings
+    lost, due = rooms().history.tend(
+        settings.history_max_entries,
+        draining=settings.db_access is not None,
+        pause_s=draining.PAUSE_S,
+        longest_pause_s=draining.LONGEST_PAUSE_S,
+    )
+    if lost:
+        log.warning("history_trimmed", entries=lost, reason="HISTORY_MAX_ENTRIES was reached before the database had them")
+    if due:
+        drain_history.apply_async(expires=draining.LONGEST_PAUSE_S)
+
+
+@app.task(name="tracker.drain_history", **RETRY)
+def drain_history() -> None:
+    """Drain the history into the database, if there is one and nobody else is at it."""
+    database, ledger = rooms().database, rooms().ledger
+    if database is None or not ledger.lease("drain", draining.LEASE_S):
+        return
+    try:
+        new = draining.drain(rooms().history, database)
+    finally:
+        ledger.end_lease("drain")
+    log.debug("history_drained", entries=new)
+
+
 @app.task(name="tracker.add_inserted_count", bind=True, **RETRY)
 def add_inserted_count(self: Task, instance_id: str, count: int, key: str | None = None) -> None:
     """Add one count by hand, once per key; without a key, once per task."""
-    added, push = counting.add_by_hand(instance_id, count, key or str(self.request.id), rooms().ledger)
+    added, push = counting.add_by_hand(instance_id, count, key or str(self.request.id), rooms().ledger, asked_by(self))
     if push:
         push_later([instance_id])
     log.info("count_added_by_hand" if added else "count_known_already", instance_id=instance_id, count=count, key=key or self.request.id)
 
 
-@app.task(name="tracker.register_instance", **RETRY)
-def register_instance(instance_id: str, job_id: str | None = None) -> None:
+@app.task(name="tracker.register_instance", bind=True, **RETRY)
+def register_instance(self: Task, instance_id: str, job_id: str | None = None) -> None:
     """Follow one instance, named by a person."""
-    counting.register_by_hand(instance_id, job_id, rooms().ledger)
+    counting.register_by_hand(instance_id, job_id, rooms().ledger, asked_by(self))
     log.info("instance_registered", instance_id=instance_id, job_id=job_id)
 
 

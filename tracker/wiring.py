@@ -17,6 +17,8 @@ from pydantic import SecretStr
 from tracker.api_client import clock
 from tracker.completing import Advancing
 from tracker.dataset_api import DatasetApi
+from tracker.history.reading import make_database
+from tracker.history.stream import HistoryStream
 from tracker.import_api import ImportApi
 from tracker.ledger import Ledger
 from tracker.ledger_scripts import connect
@@ -37,6 +39,8 @@ class Rooms:
             watch_s=settings.check_complete_interval_s,
         )
         self.ledger = make_ledger(settings)
+        self.history = HistoryStream(self.ledger.client, self.ledger.prefix)
+        self.database = make_database(settings.db_access)
         service_token = _plain(settings.service_auth_token)
         self.dataset_api = DatasetApi(
             settings.dataset_api_addr,

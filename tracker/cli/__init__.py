@@ -15,6 +15,7 @@ from tracker.errors import BadInput, TrackerError
 COMMANDS = {
     "status": "reading",
     "show": "reading",
+    "history": "history",
     "health": "reading",
     "settings": "reading",
     "register": "acting",

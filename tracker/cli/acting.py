@@ -4,6 +4,7 @@ Commands that act: `register`, `add`, `check`, `sync`, `recover`.
 All but `recover` send the very tasks that the bridge and Beat send, by name; a worker does the work.
 """
 
+import getpass
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -160,7 +161,7 @@ def recover(reason: str, yes: bool) -> None:  # noqa: FBT001 -- a flag of the co
         click.echo(f"Ledger {view.id} is given up. A bridge reads all counts again from Kafka ({bridges}).")
         click.confirm("Go on?", abort=True)
     with naming_redis(settings):
-        void = overview.ledger.void(f"a person asked for it: {reason}")
+        void = overview.ledger.void(f"a person asked for it: {reason}", login_name())
     click.echo(f"ledger {void} is void; the next one is born as soon as a bridge sees it: tracker status")
 
 
@@ -171,6 +172,14 @@ def checked_id(value: str, name: str) -> str:
     return check_id(value, name)
 
 
+def login_name() -> str:
+    """Who is logged in, and so gives the command; "unknown" where the system does not tell."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
 def send(settings: "Settings", task: str, arguments: list[Any]) -> None:
     """Send a task by name. Raises Transient when the broker does not take it."""
     from kombu.exceptions import OperationalError
@@ -179,6 +188,6 @@ def send(settings: "Settings", task: str, arguments: list[Any]) -> None:
     from tracker.setting_values import mask_url
 
     try:
-        app.send_task(task, args=arguments)
+        app.send_task(task, args=arguments, headers={"by": login_name()})
     except OperationalError as error:
         raise Transient(f"the broker at {mask_url(settings.broker_url)} does not take the task: {error}") from error

@@ -1,23 +1,14 @@
 """What commands have in common that decide something for good: they say what they will do, ask, and note who and why."""
 
-import getpass
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from tracker.cli.acting import read_duration
+from tracker.cli.acting import login_name, read_duration
 from tracker.errors import BadInput
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def login_name() -> str:
-    """Who is logged in; "unknown" where the system does not tell."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"
 
 
 def deciding(function: Function) -> Function:

@@ -13,6 +13,7 @@ from rich.text import Text
 from tracker import views
 from tracker.findings import SEE_STATUS, Finding, age_in_words, in_number, remark
 from tracker.health import SET_ASIDE, Check
+from tracker.history.entries import Entry
 from tracker.instance import DONE, FAILED
 from tracker.settings import SettingRow
 from tracker.views import Figures, InstanceView, JobView, Page
@@ -204,4 +205,16 @@ def instance_view(view: InstanceView, now_s: float) -> RenderableType:
     ):
         if text:
             table.add_row(name, escape(text))
+    return table
+
+
+# -- history --
+
+
+def history_table(entries: Sequence[Entry]) -> RenderableType:
+    """Entries of the history, one a line, as they come."""
+    table = plain_table("time (UTC)", "instance", "job", "what happened")
+    for entry in entries:
+        time = f"{datetime.fromtimestamp(entry.at_s, UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3]
+        table.add_row(time, escape(entry.instance_id or ""), escape(entry.job_id or ""), escape(entry.sentence))
     return table

@@ -43,7 +43,7 @@
 --
 -- Fields of an entry of history. Its id is the time.
 --   w what: registered total first pushed completed failed ended job_completed job_failed job_parked birth verified loss epoch
---     parked unparked by_hand buried replayed dropped, or a manual act: tracker/history.py has a sentence for each
+--     parked unparked retried given_up by_hand buried replayed dropped void: tracker/history/entries.py has a sentence for each
 --   i instance   j job   n count   b before (a count, total, ledger or epoch)   a after (inserted at the API, or a position)   s state
 --   c counted   l last record (ms)   f from: listing, record, hand   k kind, or key   p topic:partition   e epoch   g ledger
 --   u who   y why   d id of a dead letter

@@ -12,6 +12,7 @@ The web application: pages for people, and health, readiness, instances and jobs
     GET /instances, /jobs        lists: ?state=…&limit=100&offset=0
     GET /instances/{id}, /jobs/{id}
     GET /dead-letters            the newest: ?limit=100
+    GET /history                 what has happened: ?job=…&instance=…&what=…&since=2h&limit=100
 
 Health is answered from the last look at each part, so no neighbour can make it slow. The rest reads Redis when asked.
 """
@@ -30,6 +31,9 @@ from starlette.routing import Route
 from tracker.errors import BadInput, LedgerUnavailable
 from tracker.findings import Finding
 from tracker.health import HTTP_STATUS, REDIS, ROUND_S, Board
+from tracker.history import entries
+from tracker.history.reading import Database, History
+from tracker.history.stream import HistoryStream
 from tracker.overview import Overview
 from tracker.views import as_json
 from tracker.web import asking, statics
@@ -53,8 +57,17 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"]
 class Web:
     """What the routes share: the board of health, the overview, and the task that keeps looking."""
 
-    def __init__(self, overview: Overview, board: Board, examine: Examine, beat: Callable[[], None] | None = None) -> None:
-        """`beat` says that this process is alive; it blocks, and may raise LedgerUnavailable."""
+    def __init__(
+        self,
+        overview: Overview,
+        board: Board,
+        examine: Examine,
+        beat: Callable[[], None] | None = None,
+        *,
+        database: Database | None = None,
+    ) -> None:
+        """`beat` says that this process is alive; it blocks, and may raise LedgerUnavailable. `database` keeps the history."""
+        self._history = History(HistoryStream(overview.ledger.client, overview.ledger.prefix), database)
         self.overview = overview
         self.board = board
         self.pages = Pages(Watch(Reader(overview.ledger)), board)
@@ -75,6 +88,7 @@ class Web:
             Route("/jobs", self.jobs),
             Route("/jobs/{id:path}", self.job),
             Route("/dead-letters", self.dead_letters),
+            Route("/history", self.history),
             *(Route(path, self.page) for path in (*asking.PATHS, *(f"{start}{{id:path}}" for start in asking.OF_ONE))),
             Route("/live", self.stream),
             Route("/static/{name}", self.static),
@@ -167,6 +181,19 @@ class Web:
         """Answer with the newest dead letters."""
         known_only(request, "limit")
         return Json({"items": [as_json(letter) for letter in self.overview.dead_letters(number_of(request, "limit", 100, 1, 1000))]})
+
+    def history(self, request: Request) -> Response:
+        """Answer with what has happened, the newest first."""
+        known_only(request, "instance", "job", "what", "since", "limit")
+        asked = request.query_params
+        told = self._history.ask(
+            limit=number_of(request, "limit", 100, 1, 1000),
+            instance_id=asked.get("instance"),
+            job_id=asked.get("job"),
+            what=asked.get("what"),
+            since=asked.get("since", ""),
+        )
+        return Json({"items": [entries.as_json(entry) for entry in told.entries], "source": told.source, "trouble": told.trouble})
 
     # -- pages ----------------------------------------------------------------------------------------------------
 

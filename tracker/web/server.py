@@ -14,6 +14,7 @@ import uvicorn
 
 from tracker.errors import Transient
 from tracker.health import ROUND_S, Board, make_examiner
+from tracker.history.reading import make_database
 from tracker.overview import make_overview
 from tracker.settings import Settings
 from tracker.web.app import Web
@@ -86,7 +87,7 @@ def make_web(settings: Settings) -> Web:
         overview.ledger.beat("web", f"{host}-{pid}", {"pid": pid, "host": host, "bind_addr": settings.bind_addr}, ttl_s=HEARTBEAT_TTL_S)
 
     board = Board(critical_timeout_s=settings.healthcheck_critical_timeout_s)
-    return Web(overview, board, make_examiner(settings, overview).examine, beat)
+    return Web(overview, board, make_examiner(settings, overview).examine, beat, database=make_database(settings.db_access))
 
 
 def run(settings: Settings) -> None:

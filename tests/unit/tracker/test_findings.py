@@ -7,6 +7,7 @@ import pytest
 
 from tracker import findings
 from tracker.findings import Seen
+from tracker.history.stream import Draining
 from tracker.settings import Settings
 from tracker.views import Figures, LedgerView, SyncView
 
@@ -269,3 +270,20 @@ def test_nothing_set_aside_is_well_and_so_is_a_loss_of_long_ago() -> None:
 )
 def test_ages_are_read_at_a_glance(seconds: float, words: str) -> None:
     assert findings.age_in_words(seconds) == words
+
+
+@pytest.mark.parametrize(
+    "draining, status, words",
+    [
+        (Draining(1200), "OK", "1,200 entries in Redis; no database keeps it"),
+        (Draining(1200, configured=True, waiting_s=4.0), "OK", "1,200 entries in Redis, drained into the database"),
+        (Draining(1200, configured=True, waiting_s=90.0), "WARNING", "not drained into the database for 90 s"),
+        (Draining(9, configured=True, waiting_s=90.0, failures=2, reason="away"), "WARNING", "failed 2 times in a row: away; the oldest"),
+        (Draining(9, configured=True, lost=3, lost_at_s=NOW - 60), "WARNING", "3 entries trimmed before the database had them, last"),
+        (Draining(9, configured=True, lost=3, lost_at_s=NOW - 90_000), "OK", "drained into the database"),
+    ],
+)
+def test_history(draining: Draining, status: str, words: str) -> None:
+    finding = findings.history(replace(WELL, draining=draining))
+    assert finding.status == status
+    assert words in finding.message

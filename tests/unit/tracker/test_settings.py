@@ -1,6 +1,7 @@
 """The environment as the tracker reads it: defaults, refusals with one line each, and what is shown."""
 
 import re
+from urllib.parse import unquote
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -239,6 +240,28 @@ def test_no_secret_is_shown():
     assert PASSWORD not in f"{describe(settings)}{to_event(settings)}{settings}{settings!r}"
     assert to_event(settings)["REDIS_URL"] == "redis://u:***@h/0"
     assert to_event(settings)["SERVICE_AUTH_TOKEN"] == "***"
+
+
+@pytest.mark.parametrize(
+    "access, hidden",
+    [
+        ("user=dp dbname=ImportJobs sslmode=disable", set()),
+        ("user=dp password=s3cret", {"s3cret"}),
+        (r"password = 'it\'s s3cret' user=dp", {r"it\'s s3cret", "it's s3cret"}),
+        ("postgresql://dp:s3%2Fcret@host:5432/ImportJobs?sslmode=disable", {"s3%2Fcret", "s3/cret"}),
+        ("postgres://host/db?user=dp&password=s3cret", {"s3cret"}),
+    ],
+)
+def test_a_database_is_named_as_libpq_takes_it_and_its_password_is_a_secret(access, hidden):
+    settings = load({"DB_ACCESS": access})
+    assert set(secrets(settings)) == {access, unquote(access)} | hidden
+
+
+@pytest.mark.parametrize("access", ["ImportJobs", "user=dp s3cret", "user='dp", "mysql://dp:s3cret@host/db", "user=dp,password=s3cret x"])
+def test_what_is_no_database_is_refused_without_being_shown(access):
+    with pytest.raises(BadInput) as refusal:
+        load({"DB_ACCESS": access})
+    assert str(refusal.value) == "DB_ACCESS='***': expected libpq's keywords, such as user=dp dbname=ImportJobs, or a postgresql:// URL"
 
 
 def test_the_secrets_to_mask_are_tokens_and_passwords_as_written_and_decoded():

@@ -156,6 +156,9 @@ def test_what_is_not_known_is_a_404_in_json(client: Client, path: str) -> None:
         ("/instances?ofset=1", "'ofset': no such parameter, expected state, limit, offset"),
         ("/figures?x=1", "'x': no such parameter, expected none"),
         ("/dead-letters?limit=x", "limit='x': expected"),
+        ("/history?what=bogus", "what='bogus': expected one of registered"),
+        ("/history?since=soon", "since='soon': expected a duration"),
+        ("/history?until=1h", "'until': no such parameter, expected instance, job, what, since, limit"),
     ],
 )
 def test_a_wrong_parameter_is_named_with_what_was_expected(client: Client, query: str, words: str) -> None:
@@ -173,7 +176,16 @@ def test_dead_letters_are_shown(ledger: Ledger, client: Client) -> None:
     assert (letter["offset"], letter["at_s"], letter["reason"]) == (3, 1.0, "short")
 
 
-@pytest.mark.parametrize("path", ["/instances", "/instances/i-1", "/jobs", "/jobs/j-1", "/figures", "/dead-letters"])
+def test_what_has_happened_is_told_the_newest_first(ledger: Ledger, client: Client) -> None:
+    ledger.register("i-1", "job-1", "ann@host")
+    told = client.get("/history?instance=i-1&since=1h").json()
+    assert (told["source"], told["trouble"]) == ("redis", "")
+    (item,) = told["items"]
+    assert (item["instance_id"], item["job_id"], item["text"]) == ("i-1", "job-1", "registered by hand by ann@host")
+    assert [item["what"] for item in client.get("/history").json()["items"]] == ["registered", "birth"]
+
+
+@pytest.mark.parametrize("path", ["/instances", "/instances/i-1", "/jobs", "/jobs/j-1", "/figures", "/dead-letters", "/history"])
 def test_without_redis_there_is_an_answer_all_the_same(path: str) -> None:
     answer = started(make_web(Ledger(away(), "p:"))).get(path)
     assert answer.status_code == 503

@@ -44,7 +44,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[Any]]]:
     from tracker.celery import app  # noqa: PLC0415 -- reads the environment when it is imported, which is bare by now
 
     tasks: list[tuple[str, list[Any]]] = []
-    monkeypatch.setattr(app, "send_task", lambda name, args: tasks.append((name, args)))
+    monkeypatch.setattr(app, "send_task", lambda name, args, **_: tasks.append((name, args)))
     return tasks
 
 

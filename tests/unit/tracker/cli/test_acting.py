@@ -98,7 +98,7 @@ def test_a_broker_that_does_not_take_the_task_is_named(monkeypatch: pytest.Monke
 def works_after(ledger: Ledger, delay_s: float) -> Callable[..., None]:
     """Stands in for sending: a worker that applies the count a little later."""
 
-    def send(name: str, args: list[Any]) -> None:
+    def send(name: str, args: list[Any], **_: object) -> None:
         assert name == "tracker.add_inserted_count"
         threading.Timer(delay_s, ledger.add_by_hand, args).start()
 
