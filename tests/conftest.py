@@ -30,9 +30,9 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
 def builder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Build:
     """Makes systems whose logs pytest keeps; see `build` for one test's."""
 
-    def build(*, env: dict[str, str] | None = None, own_kafka: bool = False, **options: Any) -> System:
+    def build(*, env: dict[str, str] | None = None, own_kafka: bool = False, kafka: Kafka | None = None, **options: Any) -> System:
         folder: Path = tmp_path_factory.mktemp("system")
-        kafka = None if own_kafka else request.getfixturevalue("kafka")
+        kafka = kafka or (None if own_kafka else request.getfixturevalue("kafka"))
         return System(Stack(folder=folder, kafka=kafka, env=QUICK | (env or {}), **options).up())
 
     return build

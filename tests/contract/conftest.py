@@ -11,7 +11,8 @@ import pytest
 import redis
 
 from bridge.consumer import Cluster, GroupConsumer
-from sandbox.kafka import Kafka
+from sandbox.early_kafka import EarlyKafka
+from sandbox.kafka import EARLY_VERSION, OLD_VERSION, VERSION, Kafka
 from sandbox.valkey import Valkey
 from tests.contract.batches import P0
 from tests.contract.members import answers, until
@@ -66,30 +67,59 @@ def ledger(client: "redis.Redis", prefix: str) -> Ledger:
     return ledger
 
 
+@pytest.fixture(scope="session")
+def older_brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Kafka]]:
+    """Brokers of the older lines by version, each started when a test first asks for it."""
+    running: dict[str, Kafka] = {}
+
+    def of(version: str) -> Kafka:
+        if version not in running:
+            data = tmp_path_factory.mktemp("older-kafka")
+            running[version] = EarlyKafka(data) if version == EARLY_VERSION else Kafka(data, version=version)
+            running[version].start()
+        return running[version]
+
+    yield of
+    for each in running.values():
+        each.stop()
+
+
+@pytest.fixture(params=[VERSION, OLD_VERSION, EARLY_VERSION])
+def broker(request: pytest.FixtureRequest) -> Kafka:
+    """
+    A broker of each line that the original's neighbours may speak to, in turn.
+
+    A test that needs what the early ones lack, or would show the same on each, names its own (`tests/contract/members.py`).
+    """
+    found = request.getfixturevalue("kafka") if request.param == VERSION else request.getfixturevalue("older_brokers")(request.param)
+    assert isinstance(found, Kafka)
+    return found
+
+
 @pytest.fixture
-def topic(kafka: Kafka) -> str:
+def topic(broker: Kafka) -> str:
     """Make a topic of the test's own, with two partitions."""
     name = f"t-{uuid.uuid4().hex[:8]}"
-    kafka.create_topic(name, 2)
+    broker.create_topic(name, 2)
     return name
 
 
 @pytest.fixture
-def cluster(kafka: Kafka) -> Iterator[Cluster]:
-    cluster = Cluster([kafka.address])
+def cluster(broker: Kafka) -> Iterator[Cluster]:
+    cluster = Cluster([broker.address])
     until(lambda: answers(lambda: cluster.commits("any", [])), "the coordinator is up")
     yield cluster
     cluster.close()
 
 
 @pytest.fixture
-def join(kafka: Kafka) -> Iterator[Callable[..., GroupConsumer]]:
+def join(broker: Kafka) -> Iterator[Callable[..., GroupConsumer]]:
     """Make members of groups, which leave at the end of the test."""
     made = []
 
     def join(group: str, *topics: str, session_s: float = 6.0, poll_records: int = 500, instance_id: str | None = None) -> GroupConsumer:
         member = GroupConsumer(
-            [kafka.address], group, topics, session_timeout_s=session_s, poll_records=poll_records, instance_id=instance_id
+            [broker.address], group, topics, session_timeout_s=session_s, poll_records=poll_records, instance_id=instance_id
         )
         made.append(member)
         return member

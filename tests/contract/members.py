@@ -3,15 +3,22 @@
 import time
 from collections.abc import Callable
 
+import pytest
 from kafka import KafkaProducer
 
 from bridge.consumer import GroupConsumer
 from bridge.neighbours import Changes
-from sandbox.kafka import Kafka
+from sandbox.kafka import EARLY_VERSION, OLD_VERSION, VERSION, Kafka
 from tracker.errors import Transient
 from tracker.events import Partition
 
 DEADLINE_S = 20.0
+
+NEWER = pytest.mark.parametrize("broker", [VERSION, OLD_VERSION], indirect=True)
+"""For a test of what the brokers of 2017 do not know, or of what takes seconds and is of the client's making."""
+
+EARLY = pytest.mark.parametrize("broker", [EARLY_VERSION], indirect=True)
+"""For a test of the brokers of 2017 alone."""
 
 
 def until(true: Callable[[], object], what: str) -> None:

@@ -1,34 +1,34 @@
 """The Kafka room over a real broker: single records, brokers that go away, are of 2017, or are not there."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-import bridge.consumer as consumer_room
 from bridge.consumer import Cluster, GroupConsumer
-from sandbox.kafka import OLD_VERSION, Kafka
-from tests.contract.members import answers, assigned, place, publish, read, until
+from sandbox.kafka import Kafka
+from tests.contract.members import EARLY, NEWER, answers, assigned, place, publish, read, until
 from tracker.errors import Transient
 from tracker.events import Partition, checksum
 
 # -- single records --
 
 
-def test_a_records_checksum_is_that_of_its_offset_and_value(kafka: Kafka, topic: str, cluster: Cluster) -> None:
+def test_a_records_checksum_is_that_of_its_offset_and_value(broker: Kafka, topic: str, cluster: Cluster) -> None:
     p0, p1 = Partition(topic, 0), Partition(topic, 1)
-    publish(kafka, topic, b"a", b"b", b"c")
-    publish(kafka, topic, b"d", partition=1)
+    publish(broker, topic, b"a", b"b", b"c")
+    publish(broker, topic, b"d", partition=1)
     assert cluster.checksums({p0: 1, p1: 0}) == {p0: checksum(1, b"b"), p1: checksum(0, b"d")}
     assert cluster.checksums({p0: 2}) == {p0: checksum(2, b"c")}
 
 
-def test_a_deleted_record_is_left_out(kafka: Kafka, topic: str, cluster: Cluster) -> None:
+@NEWER
+def test_a_deleted_record_is_left_out(broker: Kafka, topic: str, cluster: Cluster) -> None:
     p0, p1 = Partition(topic, 0), Partition(topic, 1)
-    publish(kafka, topic, b"a", b"b", b"c")
-    publish(kafka, topic, b"d", partition=1)
-    kafka.delete_records(topic, 0, 2)
+    publish(broker, topic, b"a", b"b", b"c")
+    publish(broker, topic, b"d", partition=1)
+    broker.delete_records(topic, 0, 2)
     assert cluster.checksums({p0: 1, p1: 0}) == {p1: checksum(0, b"d")}
     assert cluster.checksums({p0: 2, p1: 0}) == {p0: checksum(2, b"c"), p1: checksum(0, b"d")}
 
@@ -75,26 +75,22 @@ def test_a_broker_that_went_away_and_came_back_is_read_on(own_kafka: Kafka) -> N
     cluster.close()
 
 
-def test_a_broker_as_old_as_2017_is_read_and_committed_to_without_topic_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The older line of brokers still speaks the protocol of 0.10.2, which knows neither topic ids nor transactions."""
-    monkeypatch.setitem(consumer_room._COMMON, "api_version", (0, 10, 2))
-    p0 = Partition("t", 0)
-    with Kafka(tmp_path / "kafka", version=OLD_VERSION) as kafka:
-        kafka.create_topic("t", 1)
-        cluster = Cluster([kafka.address])
-        publish(kafka, "t", b"a", b"b")
-        assert cluster.topics(["t", "missing"]) == {"t": ("", 1)}
-        until(lambda: answers(lambda: cluster.commits("g", [p0])), "the coordinator is up")
-        assert cluster.bounds([p0]) == {p0: (0, 2)}
-        assert cluster.checksums({p0: 1}) == {p0: checksum(1, b"b")}
-        member = GroupConsumer([kafka.address], "g", ["t"], session_timeout_s=6.0, poll_records=10)
-        assigned(member, partitions=1)
-        place(member, {p0: 0})
-        assert read(member, 2) == [(p0, [(0, b"a"), (1, b"b")], 2)]
-        member.commit_now({p0: (2, "ours")}, 5.0)
-        assert cluster.commits("g", [p0]) == {p0: (2, "ours")}
-        member.close(2.0)
-        cluster.close()
+@EARLY
+def test_a_broker_of_2017_tells_no_topic_ids_and_everything_else(
+    broker: Kafka, topic: str, join: Callable[..., GroupConsumer], cluster: Cluster
+) -> None:
+    """The rest of this file and of `test_consumer.py` runs on it, too, except for what is marked."""
+    p0, p1 = Partition(topic, 0), Partition(topic, 1)
+    publish(broker, topic, b"a", b"b")
+    assert cluster.topics([topic, "missing"]) == {topic: ("", 2)}
+    assert cluster.bounds([p0, p1]) == {p0: (0, 2), p1: (0, 0)}
+    assert cluster.checksums({p0: 1}) == {p0: checksum(1, b"b")}
+    member = join("g-early", topic, instance_id="bridge-1")  # an id that such a broker never hears of
+    assigned(member)
+    place(member, {p0: 0})
+    assert read(member, 2) == [(p0, [(0, b"a"), (1, b"b")], 2)]
+    member.commit_now({p0: (2, "import-tracker:1:1-a:5")}, 5.0)
+    assert cluster.commits("g-early", [p0, p1]) == {p0: (2, "import-tracker:1:1-a:5")}
 
 
 def test_nobody_there_is_said_in_words_and_leaves_no_threads_behind() -> None:

@@ -16,14 +16,14 @@ from kafka.admin import NewPartitions
 from bridge.consumer import Cluster, Fenced, GroupConsumer
 from bridge.neighbours import Changes
 from sandbox.kafka import Kafka
-from tests.contract.members import DEADLINE_S, assigned, changed, place, publish, read, until
+from tests.contract.members import DEADLINE_S, NEWER, assigned, changed, place, publish, read, until
 from tracker.events import Partition, checksum
 
 # -- positions --
 
 
-def test_an_assigned_partition_is_held_until_it_is_sought(kafka: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
-    publish(kafka, topic, b"a", b"b", b"c")
+def test_an_assigned_partition_is_held_until_it_is_sought(broker: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
+    publish(broker, topic, b"a", b"b", b"c")
     member = join("g-held", topic)
     assigned(member)
     for _ in range(5):
@@ -34,8 +34,8 @@ def test_an_assigned_partition_is_held_until_it_is_sought(kafka: Kafka, topic: s
     assert member.position(p0) == 3
 
 
-def test_the_commit_decides_nothing(kafka: Kafka, topic: str, join: Callable[..., GroupConsumer], cluster: Cluster) -> None:
-    publish(kafka, topic, b"a", b"b", b"c")
+def test_the_commit_decides_nothing(broker: Kafka, topic: str, join: Callable[..., GroupConsumer], cluster: Cluster) -> None:
+    publish(broker, topic, b"a", b"b", b"c")
     p0 = Partition(topic, 0)
     first = join("g-commit", topic)
     assigned(first)
@@ -47,12 +47,12 @@ def test_the_commit_decides_nothing(kafka: Kafka, topic: str, join: Callable[...
     assert read(second, 3)[0][1][0] == (0, b"a")
 
 
-def test_held_partitions_stay_in_the_group_while_polling_goes_on(kafka: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
+def test_held_partitions_stay_in_the_group_while_polling_goes_on(broker: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
     member = join("g-pause", topic, session_s=1.5)
     partitions = assigned(member)
     place(member, dict.fromkeys(partitions, 0))
     member.flow([])
-    publish(kafka, topic, b"a")
+    publish(broker, topic, b"a")
     started = time.monotonic()
     while time.monotonic() - started < 3.5:
         assert member.poll(0.1) == []
@@ -61,16 +61,16 @@ def test_held_partitions_stay_in_the_group_while_polling_goes_on(kafka: Kafka, t
     assert read(member, 1)[0][1] == [(0, b"a")]
 
 
-def test_a_poll_brings_no_more_records_than_asked_for(kafka: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
-    publish(kafka, topic, *[b"x"] * 10)
+def test_a_poll_brings_no_more_records_than_asked_for(broker: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
+    publish(broker, topic, *[b"x"] * 10)
     member = join("g-few", topic, poll_records=4)
     assigned(member)
     place(member, {Partition(topic, 0): 0})
     assert [len(records) for _, records, _ in read(member, 10)] == [4, 4, 2]
 
 
-def test_what_was_fetched_before_a_seek_does_not_come_after_it(kafka: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
-    publish(kafka, topic, *[b"x"] * 10)
+def test_what_was_fetched_before_a_seek_does_not_come_after_it(broker: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
+    publish(broker, topic, *[b"x"] * 10)
     p0 = Partition(topic, 0)
     member = join("g-stale", topic, poll_records=2)
     assigned(member)
@@ -83,18 +83,18 @@ def test_what_was_fetched_before_a_seek_does_not_come_after_it(kafka: Kafka, top
 
 
 def test_a_partition_held_with_records_in_hand_goes_on_after_another_was_read(
-    kafka: Kafka, topic: str, join: Callable[..., GroupConsumer]
+    broker: Kafka, topic: str, join: Callable[..., GroupConsumer]
 ) -> None:
     """The client set the records by and never took them out again: the partition stood still for ever."""
     p0, p1 = Partition(topic, 0), Partition(topic, 1)
-    publish(kafka, topic, *[b"x"] * 10)
+    publish(broker, topic, *[b"x"] * 10)
     member = join("g-parked", topic, poll_records=2)
     assigned(member)
     place(member, {p0: 0, p1: 0})
     read(member, 2)
     member.flow([p1])
     assert member.poll(0.05) == []
-    publish(kafka, topic, b"y", b"z", partition=1)
+    publish(broker, topic, b"y", b"z", partition=1)
     read(member, 2)
     member.flow([p0, p1])
     assert [records[0][0] for _, records, _ in read(member, 8)] == [2, 4, 6, 8]
@@ -103,7 +103,8 @@ def test_a_partition_held_with_records_in_hand_goes_on_after_another_was_read(
 # -- rejoining --
 
 
-def test_a_join_that_outlasts_many_short_polls_is_completed(kafka: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
+@NEWER
+def test_a_join_that_outlasts_many_short_polls_is_completed(broker: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
     """A member that has no metadata when it joins joins again when it has; a poll that ended meanwhile made it forget that."""
     for number in range(10):
         member = join(f"g-short-{number}", topic)
@@ -115,7 +116,7 @@ def test_a_join_that_outlasts_many_short_polls_is_completed(kafka: Kafka, topic:
 
 
 def test_a_new_member_takes_partitions_and_a_leaving_one_gives_them_back(
-    kafka: Kafka, topic: str, join: Callable[..., GroupConsumer]
+    broker: Kafka, topic: str, join: Callable[..., GroupConsumer]
 ) -> None:
     first, second = join("g-two", topic), join("g-two", topic)
     assigned(first)
@@ -159,10 +160,11 @@ while True:
 """
 
 
-def test_a_member_that_slept_past_its_session_is_assigned_anew_and_never_reads_from_the_commit(kafka: Kafka, topic: str) -> None:
+@NEWER
+def test_a_member_that_slept_past_its_session_is_assigned_anew_and_never_reads_from_the_commit(broker: Kafka, topic: str) -> None:
     """It had its partitions back, and records from the commit, inside one poll; here they are held until they are sought."""
-    publish(kafka, topic, b"a", b"b")
-    arguments = [sys.executable, "-W", "ignore", "-c", SLEEPER, kafka.address, topic]
+    publish(broker, topic, b"a", b"b")
+    arguments = [sys.executable, "-W", "ignore", "-c", SLEEPER, broker.address, topic]
     root = Path(__file__).parents[2]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=root, env=os.environ | {"PYTHONPATH": str(root)})
     assert process.stdout
@@ -172,13 +174,13 @@ def test_a_member_that_slept_past_its_session_is_assigned_anew_and_never_reads_f
             line = process.stdout.readline()
         process.send_signal(signal.SIGSTOP)
         time.sleep(3.5)
-        publish(kafka, topic, b"c")
+        publish(broker, topic, b"c")
         process.send_signal(signal.SIGCONT)
         lines = [process.stdout.readline()]
         while not lines[-1].startswith("assigned"):  # until its next heartbeat it reads on as if nothing had happened
             lines.append(process.stdout.readline())
         assert lines.pop() == "assigned 2 with 0 stretches\n"
-        publish(kafka, topic, b"d")
+        publish(broker, topic, b"d")
         while not lines or not lines[-1].endswith(" 4\n"):
             lines.append(process.stdout.readline())
         assert lines in (["read 2 3\n", "read 3 4\n"], ["read 2 4\n"])
@@ -188,7 +190,8 @@ def test_a_member_that_slept_past_its_session_is_assigned_anew_and_never_reads_f
         process.stdout.close()
 
 
-def test_a_static_members_twin_fences_it_at_its_next_commit(kafka: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
+@NEWER
+def test_a_static_members_twin_fences_it_at_its_next_commit(broker: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
     first = join("g-static", topic, instance_id="bridge-1")
     assigned(first)
     assigned(join("g-static", topic, instance_id="bridge-1"))
@@ -229,14 +232,14 @@ def test_a_commit_of_a_partition_that_is_not_ours_is_not_sent(topic: str, join: 
 
 
 def test_a_group_rewound_or_moved_by_others_shows_in_its_commits(
-    kafka: Kafka, topic: str, join: Callable[..., GroupConsumer], cluster: Cluster
+    broker: Kafka, topic: str, join: Callable[..., GroupConsumer], cluster: Cluster
 ) -> None:
     p0 = Partition(topic, 0)
     member = join("g-foreign", topic)
     assigned(member)
     member.commit_now({p0: (7, "import-tracker:1:1-a:5")}, 5.0)
     member.close(2.0)
-    admin = KafkaAdminClient(bootstrap_servers=kafka.address)
+    admin = KafkaAdminClient(bootstrap_servers=broker.address)
     from kafka import OffsetAndMetadata, TopicPartition  # noqa: PLC0415
 
     admin.alter_group_offsets("g-foreign", {TopicPartition(topic, 0): OffsetAndMetadata(2, "", -1)})
@@ -247,15 +250,16 @@ def test_a_group_rewound_or_moved_by_others_shows_in_its_commits(
 # -- logs that change --
 
 
+@NEWER
 def test_a_position_that_retention_deleted_is_astray_until_it_is_sought_again(
-    kafka: Kafka, topic: str, join: Callable[..., GroupConsumer], cluster: Cluster
+    broker: Kafka, topic: str, join: Callable[..., GroupConsumer], cluster: Cluster
 ) -> None:
     p0, p1 = Partition(topic, 0), Partition(topic, 1)
-    publish(kafka, topic, *[b"x"] * 6)
-    publish(kafka, topic, b"other", partition=1)
+    publish(broker, topic, *[b"x"] * 6)
+    publish(broker, topic, b"other", partition=1)
     member = join("g-gap", topic)
     assigned(member)
-    kafka.delete_records(topic, 0, 4)
+    broker.delete_records(topic, 0, 4)
     place(member, {p0: 1})
     assert changed(member).astray == {p0}
     assert cluster.bounds([p0]) == {p0: (4, 6)}
@@ -263,32 +267,33 @@ def test_a_position_that_retention_deleted_is_astray_until_it_is_sought_again(
     assert sorted(read(member, 3), key=lambda each: each[0]) == [(p0, [(4, b"x"), (5, b"x")], 6), (p1, [(0, b"other")], 1)]
 
 
-def test_a_position_beyond_the_end_is_astray(kafka: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
+def test_a_position_beyond_the_end_is_astray(broker: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
     member = join("g-beyond", topic)
     assigned(member)
     place(member, {Partition(topic, 0): 1000})
     assert changed(member).astray == {Partition(topic, 0)}
 
 
+@NEWER
 def test_a_topic_made_anew_has_another_id_and_no_commits(
-    kafka: Kafka, topic: str, join: Callable[..., GroupConsumer], cluster: Cluster
+    broker: Kafka, topic: str, join: Callable[..., GroupConsumer], cluster: Cluster
 ) -> None:
     p0 = Partition(topic, 0)
-    publish(kafka, topic, *[b"old"] * 3)
+    publish(broker, topic, *[b"old"] * 3)
     member = join("g-anew", topic)
     assigned(member)
     place(member, {p0: 0})
     read(member, 3)
     member.commit_now({p0: (3, "ours")}, 5.0)
     before, _ = cluster.topics([topic])[topic]
-    kafka.delete_topic(topic)
+    broker.delete_topic(topic)
     assert cluster.topics([topic]) == {}
-    kafka.create_topic(topic, 2)
+    broker.create_topic(topic, 2)
     after, partitions = cluster.topics([topic])[topic]
     assert after != before
     assert partitions == 2
     until(lambda: cluster.commits("g-anew", [p0]) == {}, "the commits went with the topic")
-    publish(kafka, topic, b"new")
+    publish(broker, topic, b"new")
     changed(member)
     member.flow([])
     until(lambda: member.poll(0.05) == [] and p0 in member.assignment(), "the new topic is assigned")
@@ -297,33 +302,35 @@ def test_a_topic_made_anew_has_another_id_and_no_commits(
     assert read(member, 1) == [(p0, [(0, b"new")], 1)]
 
 
+@NEWER
 def test_an_added_partition_is_assigned_within_seconds(
-    kafka: Kafka, topic: str, join: Callable[..., GroupConsumer], cluster: Cluster
+    broker: Kafka, topic: str, join: Callable[..., GroupConsumer], cluster: Cluster
 ) -> None:
     member = join("g-added", topic)
     assigned(member)
-    admin = KafkaAdminClient(bootstrap_servers=kafka.address)
+    admin = KafkaAdminClient(bootstrap_servers=broker.address)
     admin.create_partitions({topic: NewPartitions(3)})
     admin.close()
     assert len(assigned(member, partitions=3)) == 3
     assert cluster.topics([topic])[topic][1] == 3
 
 
-def test_a_topic_that_appears_later_is_assigned_within_seconds(kafka: Kafka, join: Callable[..., GroupConsumer], cluster: Cluster) -> None:
+def test_a_topic_that_appears_later_is_assigned_within_seconds(broker: Kafka, join: Callable[..., GroupConsumer], cluster: Cluster) -> None:
     name = f"late-{uuid.uuid4().hex[:8]}"
     member = join("g-late", name)
     for _ in range(5):
         assert member.poll(0.1) == []
     assert cluster.topics([name]) == {}  # asking for it and waiting for it have not made it
-    kafka.create_topic(name, 1)
+    broker.create_topic(name, 1)
     assigned(member, partitions=1)
 
 
+@NEWER
 def test_transaction_markers_and_aborted_records_are_holes_that_the_position_passes(
-    kafka: Kafka, topic: str, join: Callable[..., GroupConsumer], cluster: Cluster
+    broker: Kafka, topic: str, join: Callable[..., GroupConsumer], cluster: Cluster
 ) -> None:
     p0 = Partition(topic, 0)
-    producer = KafkaProducer(bootstrap_servers=kafka.address, transactional_id=f"tx-{topic}")
+    producer = KafkaProducer(bootstrap_servers=broker.address, transactional_id=f"tx-{topic}")
     producer.init_transactions()
     producer.begin_transaction()
     producer.send(topic, b"committed", partition=0)
@@ -344,7 +351,7 @@ def test_transaction_markers_and_aborted_records_are_holes_that_the_position_pas
     producer.begin_transaction()
     producer.send(topic, b"open", partition=0)
     producer.flush()
-    publish(kafka, topic, b"behind it")
+    publish(broker, topic, b"behind it")
     assert cluster.bounds([p0]) == {p0: (0, 4)}  # what is not decided yet lies behind the end
     producer.commit_transaction()
     producer.close()
