@@ -145,7 +145,7 @@ class Stack:
         self.web_url = f"http://127.0.0.1:{free_port()}"
         self.dataset_api = DatasetApiHandle(f"http://127.0.0.1:{free_port()}", token)
         self.import_api = ImportApiHandle(f"http://127.0.0.1:{free_port()}", token)
-        self.environment = {**_bare_environment(), **self._settings(token), **(env or {})}
+        self.environment = {**bare_environment(), **self._settings(token), **(env or {})}
         self._publisher: _Publisher | None = None
         self._neighbours = Supervisor(report=self._note).add(*self._stand_ins(token))
         copies = {"bridge": bridges, "apply": apply_workers, "push": push_workers, "beat": beats}
@@ -356,7 +356,7 @@ class Stack:
             module = f"sandbox.{name.replace('-', '_')}"
             argv = [sys.executable, "-m", module, "--port", handle.url.rpartition(":")[2], "--generation", self.generation]
             argv += ["--token", token] if token is not None else []
-            yield self._child(name, argv, _bare_environment(), restart=False, ready=handle.answers)
+            yield self._child(name, argv, bare_environment(), restart=False, ready=handle.answers)
 
     def _process(self, kind: str, name: str) -> Child:
         process = PROCESSES[kind]
@@ -419,7 +419,7 @@ class Stack:
             file.write(f"{line}\n")
 
 
-def _bare_environment() -> dict[str, str]:
+def bare_environment() -> dict[str, str]:
     """Our own environment without what would set the tracker or Celery up otherwise than the stack does."""
     ours = ("KAFKA_", "REDIS_", "CELERY_", "DATASET_API_", "IMPORT_", "INPUT_FILE_", "SERVICE_AUTH_", "REMAP_SIGTERM")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}

@@ -6,10 +6,13 @@ more than a test may leave behind, `build` makes it a system of its own.
 """
 
 import contextlib
+import functools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from sandbox.kafka import Kafka
@@ -17,6 +20,23 @@ from sandbox.stack import Generation, Stack
 from tests.system import QUICK, System
 
 Build = Callable[..., System]
+
+
+@functools.cache
+def docker_answers() -> bool:
+    """Whether there is a Docker engine to run pytest-celery's nodes in."""
+    host = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    scheme, _, place = host.partition("://")
+    socket = place if scheme == "unix" else None
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=socket), timeout=5) as client:
+            return client.get(f"http://{'docker' if socket else place}/_ping").is_success
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return False
+
+
+def pytest_report_header() -> str:
+    return f"celery nodes: {'Docker containers' if docker_answers() else 'processes of this machine, as no Docker engine answers'}"
 
 
 @pytest.fixture(scope="session")
