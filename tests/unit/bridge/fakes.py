@@ -272,6 +272,7 @@ class FakeLedger:
     beats: dict[str, dict[str, Any]] = field(default_factory=dict)
     random: int = 0
     void: str = ""
+    letters_full: bool = False
 
     def _check(self, *, verified: bool = True) -> None:
         if self.down:
@@ -347,7 +348,7 @@ class FakeLedger:
         self._check(verified=False)
         following = {p: (self.epochs[p], self.parts[p, self.epochs[p]].next) for p in partitions if p in self.epochs}
         passed = frozenset(p for p, (epoch, _) in following.items() if self.parts[p, epoch].horizon is None)
-        return Positions(self.id, self.version, self.verified, following, passed)
+        return Positions(self.id, self.version, self.verified, following, passed, self.letters_full)
 
     def beat(self, kind: str, name: str, info: dict[str, Any], ttl_s: float) -> None:
         self._check(verified=False)

@@ -92,6 +92,29 @@ def test_a_batch_published_three_times_is_named_in_the_heartbeat() -> None:
 # -- neighbours that are away --
 
 
+def test_without_room_for_letters_the_bridge_says_so_once_and_publishes_again_at_once_when_there_is_room() -> None:
+    world = World(counts_partitions=1)
+    bridge = running(world)
+    world.ledger.letters_full = True
+    world.produce("a")
+    with capture_logs() as logs:
+        for _ in range(20):
+            bridge.step()
+            world.publisher.queue.clear()  # refused
+            world.clock.wait(0.1)
+        assert "tracker dead-letters list" in world.ledger.beats["b"]["error"]
+        world.ledger.letters_full = False
+        for _ in range(10):
+            bridge.step()
+            world.clock.wait(0.1)
+    said = [entry["event"] for entry in logs]
+    assert [event for event in said if event.startswith("dead_letters")] == ["dead_letters_full", "dead_letters_have_room"]
+    world.settle(bridge)
+    world.clock.wait(5)
+    bridge.step()
+    assert (world.ledger.api, world.ledger.beats["b"]["error"]) == ({"a": 1}, None)
+
+
 def away(world: World, what: str) -> None:
     """Take a neighbour away: Kafka, all of Redis, or only the broker that the tasks go to."""
     world.kafka.down = what == "kafka"
