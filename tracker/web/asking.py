@@ -1,7 +1,7 @@
 """Which page a URL asks for, with its parameters checked. Pure."""
 
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from tracker.errors import BadInput
 from tracker.web.answers import MOST_DIGITS
@@ -41,8 +41,10 @@ def read_url(url: str) -> Asked:
     """The page at a path with its query, as a browser writes them. Raises BadInput."""
     if len(url) > LONGEST_URL:
         raise BadInput(f"of: expected at most {LONGEST_URL} characters, not {len(url)}")
-    path, query = urlsplit(url).path if not url.startswith("//") else "", urlsplit(url).query
-    return read(unquote(path, errors="replace"), dict(parse_qsl(query, keep_blank_values=True, max_num_fields=20)))
+    if not url.startswith("/") or url.startswith("//"):
+        raise BadInput(f"of={url[:40]!r}: expected the path of a page")
+    path, _, query = url.partition("?")
+    return read(unquote(path), dict(parse_qsl(query, keep_blank_values=True)))
 
 
 def read(path: str, given: dict[str, str]) -> Asked:

@@ -189,6 +189,8 @@ class Pages:
         )
 
     def _job(self, asked: Asked) -> Rendered:
+        if not self._members(asked.id):
+            self.watch.look()  # it may have come since the last look
         with self.watch.lock:
             members = self.watch.catalogue.members(asked.id)
             ids = self.watch.catalogue.order(asked.wanted)
@@ -213,6 +215,10 @@ class Pages:
             states=catalogue.STATES,
             sorts=SORT_NAMES,
         )
+
+    def _members(self, job_id: str) -> tuple[str, ...]:
+        with self.watch.lock:
+            return self.watch.catalogue.members(job_id)
 
     def _instance(self, asked: Asked) -> Rendered:
         lines = self._lines([asked.id])

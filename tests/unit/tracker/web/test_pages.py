@@ -49,7 +49,7 @@ def test_the_first_page_shows_jobs_and_their_instances_with_progress(ledger: Led
     assert '<progress class="bar go" max="20000" value="10999" aria-label="j-1">' in page
     assert "3,000 / 12,000" in text_of(page)
     assert "99.9 %" in text_of(page)
-    assert "2 instances of 1 job" in text_of(page)
+    assert "importing 2 instances of 1 job" in text_of(page)
     assert "the curve begins now" in page
 
 
