@@ -11,7 +11,7 @@ from tests.system import System
 
 expect.set_options(timeout=PATIENCE_MS)
 
-PAGES = ("/", "/?list=instances", "/parked", "/letters", "/parts", "/instance/nobody")
+PAGES = ("/", "/?list=instances", "/parked", "/letters", "/events", "/parts", "/instance/nobody")
 
 HOSTILE_JOB = "<img src=x onerror=alert(1)>\"'&amp; \u202eü\u4e2d"
 

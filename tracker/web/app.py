@@ -1,7 +1,7 @@
 """
 The web application: pages for people, and health, readiness, instances and jobs as JSON.
 
-    GET /, /job/{id}, /instance/{id}, /parked, /letters, /parts    the pages (`asking` reads their paths and parameters)
+    GET /, /job/{id}, /instance/{id}, /parked, /letters, /events, /parts    the pages (`asking` reads their paths and parameters)
     GET /live?of=…               what is new of a page, as server-sent events
     GET /static/…                the pages' style and script
 
@@ -70,7 +70,7 @@ class Web:
         self._history = History(HistoryStream(overview.ledger.client, overview.ledger.prefix), database)
         self.overview = overview
         self.board = board
-        self.pages = Pages(Watch(Reader(overview.ledger)), board)
+        self.pages = Pages(Watch(Reader(overview.ledger)), board, self._history)
         self.live = Live(self.pages)
         self._examine = examine
         self._beat = beat

@@ -17,10 +17,11 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "letters": ("before",),
     "parked": ("offset",),
     "parts": (),
+    "events": (),
 }
 """The pages, and which parameters each takes."""
 
-PATHS = {"/": "imports", "/letters": "letters", "/parked": "parked", "/parts": "parts"}
+PATHS = {"/": "imports", "/letters": "letters", "/parked": "parked", "/parts": "parts", "/events": "events"}
 
 OF_ONE = {"/job/": "job", "/instance/": "instance"}
 """Pages of one thing: the rest of the path is its id."""

@@ -14,11 +14,13 @@ import jinja2
 from tracker.errors import LedgerUnavailable
 from tracker.findings import age_in_words, in_number, remark
 from tracker.health import Board, Check
+from tracker.history.reading import History
 from tracker.views import InstanceView, JobView
-from tracker.web import catalogue, timeline, words
+from tracker.web import catalogue, words
 from tracker.web.asking import Asked
 from tracker.web.catalogue import Wanted
 from tracker.web.sampling import SLOT_S, SLOTS
+from tracker.web.timeline import Timelines
 from tracker.web.watching import Watch
 
 JOBS_A_PAGE, INSTANCES_A_PAGE, LETTERS_A_PAGE = 20, 50, 50
@@ -93,8 +95,9 @@ def environment() -> jinja2.Environment:
 class Pages:
     """Renders pages from what the watch knows and what it reads for them."""
 
-    def __init__(self, watch: Watch, board: Board) -> None:
+    def __init__(self, watch: Watch, board: Board, history: History) -> None:
         self.watch = watch
+        self._timelines = Timelines(watch.reader, history)
         self._board = board
         self._templates = environment()
 
@@ -202,10 +205,13 @@ class Pages:
         job = self.watch.reader.job_views({asked.id: members})[asked.id]
         with self.watch.lock:
             card = self._card(job, (), 0)
+            firsts = [row.first_s for name in members if (row := self.watch.catalogue.rows.get(name)) and row.first_s]
+        told = self._timelines.of(job_id=asked.id, since_s=min(firsts) - 1 if firsts else None)
         return self._render(
             "job",
             "job",
             f"Job {asked.id}",
+            told=told,
             id=asked.id,
             card=card,
             lines=lines,
@@ -224,7 +230,9 @@ class Pages:
         lines = self._lines([asked.id])
         if not lines:
             return self._unknown(asked, "instance")
-        return self._render("instance", "instance", f"Instance {asked.id}", line=lines[0], moments=timeline.of_instance(lines[0].view))
+        first_s = lines[0].view.first_seen_s
+        told = self._timelines.of(instance_id=asked.id, since_s=first_s and first_s - 1)
+        return self._render("instance", "instance", f"Instance {asked.id}", line=lines[0], told=told)
 
     def _letters(self, asked: Asked) -> Rendered:
         letters = self.watch.reader.dead_letters_before(asked.before, LETTERS_A_PAGE)
@@ -242,6 +250,9 @@ class Pages:
             "parked", "parked", "Parked", lines=lines, jobs=jobs, paging=_paging(offset, pulse.parked, INSTANCES_A_PAGE, len(lines))
         )
 
+    def _events(self, _: Asked) -> Rendered:
+        return self._render("events", "events", "What has happened", told=self._timelines.newest())
+
     def _parts(self, _: Asked) -> Rendered:
         return self._render("parts", "parts", "Health")
 
@@ -252,6 +263,7 @@ class Pages:
         "letters": _letters,
         "parked": _parked,
         "parts": _parts,
+        "events": _events,
     }
 
     # -- what they show -------------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ def test_a_command_line_can_be_pasted_whatever_the_id(ledger: Ledger, client: Cl
 def test_pages_hold_no_inline_script_or_style_and_nothing_of_other_hosts(ledger: Ledger, client: Client) -> None:
     follow(ledger, "i-1")
     ledger.client.xadd(f"{ledger.prefix}dead", {"at": 1000, "what": "undecodable", "offset": 3, "topic": "t", "partition": 0})
-    for path in ("/", "/job/j-1", "/instance/i-1", "/letters", "/parked", "/parts", "/instance/none", "/?state=bogus"):
+    for path in ("/", "/job/j-1", "/instance/i-1", "/letters", "/parked", "/parts", "/events", "/instance/none", "/?state=bogus"):
         page = client.get(path).text
         assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?! src=\"/static/)", page), path
         assert not re.search(r"(?:src|href|action)=\"(?!/|\?)", page.replace('href="#main"', "")), path
@@ -179,7 +179,7 @@ def test_dead_letters_come_in_pages_with_a_command_each(ledger: Ledger, client: 
             id=f"1000-{number + 1}",
         )
     page = client.get("/letters").text
-    assert "tracker add INSTANCE COUNT --key 1000-60" in page
+    assert "tracker dead-letters replay 1000-60 --as INSTANCE COUNT" in page
     assert page.count('class="card letter"') == 50
     older = client.get("/letters?before=1000-11").text
     assert older.count('class="card letter"') == 10
@@ -194,7 +194,7 @@ def test_parked_instances_come_first_and_on_a_page_of_their_own(ledger: Ledger, 
     assert shown_ids(client.get("/").text)[0] == "odd"
     page = client.get("/parked").text
     assert "400: it says no" in page
-    assert "tracker check odd" in page
+    assert "tracker parked retry odd" in page
     assert shown_ids(client.get(f"/?state={quote('needs a person')}").text) == ["odd"]
 
 
@@ -206,7 +206,7 @@ def test_parts_that_are_not_well_say_so_on_the_first_page(ledger: Ledger) -> Non
     assert "no Beat is alive" in client.get("/parts").text
 
 
-@pytest.mark.parametrize("path", ["/", "/job/j", "/instance/i", "/letters", "/parked", "/parts"])
+@pytest.mark.parametrize("path", ["/", "/job/j", "/instance/i", "/letters", "/parked", "/events", "/parts"])
 def test_without_redis_a_page_says_so(path: str) -> None:
     answer = started(make_web(Ledger(away(), "p:"))).get(path)
     assert answer.status_code == 503
@@ -232,3 +232,35 @@ def test_a_browser_that_has_a_file_is_told_that_it_is_the_same(client: Client, n
     again = client.get(f"/static/{name}", headers={"If-None-Match": f'"other", W/{first.headers["etag"]}'})
     assert (again.status_code, again.content) == (304, b"")
     assert client.get(f"/static/{name}", headers={"If-None-Match": '"other"'}).content == statics.load()[name].body
+
+
+# -- what has happened --------------------------------------------------------------------------------------------
+
+
+def test_an_instance_a_job_and_all_tell_what_has_happened_newest_first(ledger: Ledger, client: Client) -> None:
+    follow(ledger, "i-1")
+    follow(ledger, "i-2")
+    page = text_of(client.get("/instance/i-1").text)
+    assert "What has happened" in page
+    ledger.finish(ledger.seen(ledger.take("i-1"), Instance("i-1", "submitted", "j-1", 10, 10)), "completed")
+    told = text_of(client.get("/instance/i-1").text).partition("What has happened")[2]
+    assert "completed" in told, "what is new is added to what was found before"
+    assert told.index("completed") < told.index("total")
+    assert "i-1 completed" in text_of(client.get("/job/j-1").text)
+    assert "i-1 completed" in text_of(client.get("/events").text)
+    other = text_of(client.get("/instance/i-2").text).partition("What has happened")[2].partition("At the command line")[0]
+    assert "completed" not in other
+
+
+def test_a_page_that_stays_open_does_not_walk_through_the_history_again(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    web = make_web(ledger)
+    client = started(web)
+    follow(ledger, "i-1")
+    client.get("/instance/i-1")
+
+    def walks(_: object) -> None:
+        raise AssertionError("it walks")
+
+    monkeypatch.setattr(web.pages._timelines._history, "newest", walks)
+    follow(ledger, "i-2")
+    assert client.get("/instance/i-1").status_code == 200
