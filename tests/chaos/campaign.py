@@ -16,7 +16,7 @@ from typing import Any
 
 from sandbox.stack import ROOT, Generation, Stack
 from tests.chaos.faults import World
-from tests.chaos.rounds import SETTINGS, Round, Wrong
+from tests.chaos.rounds import ALONE_RATE, SETTINGS, Round, Wrong
 from tests.chaos.traffic import Traffic, TrafficFailed
 from tests.system import System
 
@@ -190,6 +190,7 @@ def line_of(this: Round, seed: int, number: int, seconds: float) -> dict[str, An
         "calls_hit": sum(outcome.hits.values()),
         "births": this.world.births,
         "written_off": outcome.written_off,
+        "alone_rate": min(this.traffic.rate, ALONE_RATE),
         "recovery_s": dict(sorted(outcome.recovery_s.items())),
         "settle_s": outcome.settle_s,
         "seconds": round(seconds, 1),

@@ -116,7 +116,7 @@ def _recoveries(lines: Sequence[Line]) -> str:
     times: defaultdict[str, list[float]] = defaultdict(list)
     for line in lines:
         faults.update(line["faults"])
-        for name, found in line["recovery_s"].items():
+        for name, found in line["recovery_s"].items() if "alone_rate" in line else ():
             times[name] += found
     rows = []
     for name, number in sorted(faults.items()):

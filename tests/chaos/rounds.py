@@ -39,6 +39,9 @@ QUARANTINE_S = 3.0
 LOOK_S = 0.1
 """How often it is looked whether everything is right: the error of a recovery time."""
 
+ALONE_RATE = 200
+"""Records a second around a fault that comes alone."""
+
 NOTE_S = 3.0
 """How often the log is told what is not right yet."""
 
@@ -165,7 +168,8 @@ class Round:
         self.rest("the storm", storm.done)
 
     def alone(self, kinds: Iterable[str], lead_s: float = 0.6) -> None:
-        """These faults, one by one."""
+        """These faults, one by one, at a rate that leaves the machine idle: a backlog of the load's own is no recovery."""
+        self.traffic.rate, rate = min(self.traffic.rate, ALONE_RATE), self.traffic.rate
         for name in kinds:
             storm = Storm(self.outcome, self.note)
             self.traffic.paused = False
@@ -173,6 +177,7 @@ class Round:
             undone = storm.alone(KINDS[name](self.world, self.random))
             if undone is not None:
                 self.outcome.recovery_s[name].append(round(self.rest(name, storm.done, since=undone), 3))
+        self.traffic.rate = rate
         self.look()
 
     def rest(self, what: str, faults: Iterable[Fault], *, since: float | None = None) -> float:

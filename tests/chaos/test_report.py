@@ -42,6 +42,7 @@ def line(**fields: object) -> dict[str, object]:
         "calls_hit": 4,
         "births": 0,
         "written_off": 5,
+        "alone_rate": 200,
         "recovery_s": {"beat_killed": [0.5, 1.5]},
         "settle_s": [1.0],
         "seconds": 60.0,
