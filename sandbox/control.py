@@ -22,7 +22,7 @@ The control surface (JSON in and out; never subject to faults, auth or the journ
                                    "faults_hit", "journal"}
     GET    /sandbox/state          everything the API stores, in the form of the seed file
     POST   /sandbox/state          add or replace from that form → 204
-    DELETE /sandbox/state          forget everything stored → 204
+    DELETE /sandbox/state          forget everything stored; with ?prefix=… what has such an id → 204
     POST   /sandbox/outage         {"seconds": s}: open connections are cut and new ones refused for so long → 202
 """
 
@@ -76,8 +76,8 @@ class Api(Protocol):
         """Add or replace what `dump` gave. Raises ValueError, naming what is wrong."""
         ...
 
-    def clear(self) -> None:
-        """Forget everything stored."""
+    def clear(self, prefix: str = "") -> None:
+        """Forget everything stored whose id begins with `prefix`."""
         ...
 
 
@@ -249,8 +249,8 @@ class ControlSurface:
         self._api.load(await _json(request))
         return Response(status_code=204)
 
-    async def _forget_state(self, _: ControlRequest) -> Response:
-        self._api.clear()
+    async def _forget_state(self, request: ControlRequest) -> Response:
+        self._api.clear(request.query_params.get("prefix", ""))
         return Response(status_code=204)
 
     async def _outage(self, request: ControlRequest) -> Response:

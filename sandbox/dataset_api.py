@@ -92,9 +92,9 @@ class DatasetApi:
         for given in stored["instances"]:
             self.store.put(given)
 
-    def clear(self) -> None:
-        """Forget all instances."""
-        self.store.clear()
+    def clear(self, prefix: str = "") -> None:
+        """Forget the instances whose id begins with `prefix`."""
+        self.store.clear(prefix)
 
     def _route(self, request: Request) -> Answer:
         match request.path.split("/")[1:]:

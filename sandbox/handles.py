@@ -44,9 +44,9 @@ class StandInHandle:
         """Add or replace what is given in the form of the seed file."""
         self._ask("POST", "/sandbox/state", stored)
 
-    def forget(self) -> None:
-        """Forget everything stored."""
-        self._ask("DELETE", "/sandbox/state")
+    def forget(self, prefix: str = "") -> None:
+        """Forget everything stored whose id begins with `prefix`."""
+        self._ask("DELETE", f"/sandbox/state?prefix={quote(prefix)}")
 
     def stats(self) -> dict[str, Any]:
         """Counters over all calls, see `sandbox.control`."""

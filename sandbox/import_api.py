@@ -124,9 +124,10 @@ class ImportApi:
                 raise ValueError(f"job id {job.get('id')!r}: expected a string")
             self.jobs[job["id"]] = self._new(job["id"]) | job
 
-    def clear(self) -> None:
-        """Forget all jobs."""
-        self.jobs.clear()
+    def clear(self, prefix: str = "") -> None:
+        """Forget the jobs whose id begins with `prefix`."""
+        for job_id in [each for each in self.jobs if each.startswith(prefix)]:
+            del self.jobs[job_id]
 
     def _new(self, job_id: str) -> dict[str, Any]:
         links = {"instances": [], "self": {"id": "", "href": f"/jobs/{job_id}"}}

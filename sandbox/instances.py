@@ -124,9 +124,10 @@ class InstanceStore:
         self._by_id[instance.id] = instance
         return instance
 
-    def clear(self) -> None:
-        """Forget all."""
-        self._by_id.clear()
+    def clear(self, prefix: str = "") -> None:
+        """Forget those whose id begins with `prefix`."""
+        for instance_id in [each for each in self._by_id if each.startswith(prefix)]:
+            del self._by_id[instance_id]
 
     def newest_first(self) -> list[StoredInstance]:
         """All, by `last_updated` descending: an instance moves to the front whenever it changes."""

@@ -139,7 +139,7 @@ class Round:
         self.disrupts: Disruption = ("birth", "records")[number % 2]
         self.book = Book()
         self.outcome = Outcome()
-        self.prefix = f"r{number}"
+        self.number, self.prefix = number, f"r{number}"
         self._starts: dict[int, int] = {}
         self._looked = 0.0
 
@@ -209,11 +209,15 @@ class Round:
             raise Wrong(f"Kafka took {sum(ends.values()) - first} records, the book has {written}: no statement about the tracker")
 
     def clear(self) -> None:
-        """Let Kafka delete and the stand-ins forget what is over, so that a later round does not read it again."""
+        """
+        Let Kafka delete what is read, so that a birth does not read it again, and the stand-ins forget the round before this one.
+
+        This one's jobs may still be looked at: a listing that had begun before they ended comes back to them.
+        """
         for partition, end in self.traffic.ends().items():
             self.stack.kafka.delete_records(self.stack.inserted_topic, partition, end)
-        self.stack.dataset_api.forget()
-        self.stack.import_api.forget()
+        for api in (self.stack.dataset_api, self.stack.import_api):
+            api.forget(f"r{self.number - 1}-")
 
     # -- looking --------------------------------------------------------------------------------------------------
 
