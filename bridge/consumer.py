@@ -20,6 +20,7 @@ from kafka import errors as kafka_errors
 from kafka.net.compat import KafkaNetClient
 
 from bridge.neighbours import Changes, Stretch
+from bridge.records import Records
 from tracker.errors import Permanent, Transient
 from tracker.events import Partition, Record, checksum
 
@@ -192,6 +193,7 @@ class GroupConsumer:
         if self._consumer is None:
             with _reaching("connecting"):
                 consumer = _reader(self._servers, **self._config)
+                consumer._fetcher.PartitionRecords = Records  # noqa: SLF001 - there is no public way
                 self._listener = _Listener(consumer)
                 consumer.subscribe(list(self.topics), listener=self._listener)
                 # Joining before the client knows the topics' partitions assigns none, and when the knowledge arrives while
@@ -228,7 +230,7 @@ class GroupConsumer:
 
     @staticmethod
     def _after(consumer: Any, partition: Any, records: Sequence[Record]) -> int:  # noqa: ANN401
-        after = records[-1].offset + 1
+        after = records[-1][0] + 1
         with suppress(kafka_errors.KafkaError):  # these records have left the client and will not come again
             after = max(after, consumer.position(partition, timeout_ms=1000) or 0)
         return after
@@ -374,10 +376,10 @@ class Cluster:
         return found
 
     @staticmethod
-    def _first_records(probe: Any) -> Mapping[Any, Sequence[Record]]:  # noqa: ANN401
+    def _first_records(probe: Any) -> Mapping[Any, Sequence[Any]]:  # noqa: ANN401
         _mend(probe)
         try:
-            return cast("Mapping[Any, Sequence[Record]]", probe.poll(timeout_ms=100, max_records=1))
+            return cast("Mapping[Any, Sequence[Any]]", probe.poll(timeout_ms=100, max_records=1))
         except kafka_errors.OffsetOutOfRangeError as error:  # deleted or truncated: there is no such record
             for partition in error.args[0]:
                 probe.pause(partition)

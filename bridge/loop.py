@@ -21,7 +21,7 @@ from bridge.troubles import Troubles
 from bridge.window import Window
 from tracker.decoding import decoder
 from tracker.errors import LedgerUnavailable
-from tracker.events import BATCH_FORMAT, Batch, Kind, Partition, Record, checksum, pack
+from tracker.events import BATCH_FORMAT, MAX_RECORDS, Batch, Kind, Partition, Record, checksum, pack
 from tracker.ledger_state import Positions
 
 log = structlog.get_logger(__name__)
@@ -52,8 +52,11 @@ BEAT_S = 2.0
 BEAT_TTL_S = 10.0
 """How often the bridge says that it is alive, and how long that holds."""
 
-MAX_PAYLOAD = 4 << 20
-"""The largest payload of one batch, in characters; only dead letters, which carry their raw bytes, come near it."""
+MAX_PAYLOAD = 1 << 18
+"""
+The largest payload of one batch, in characters. That is room for some 4,000 different instances, whose applying holds
+Redis up for some 20 ms; and for dead letters, which carry their raw bytes.
+"""
 
 
 class Verifier(Protocol):
@@ -286,8 +289,8 @@ class Bridge:
         if not self._trusted:  # doubted since the poll, whose records must not become a hole
             self._displace([partition])
             return
-        if records and records[0].offset < place.start:
-            log.info("position_went_back", partition=str(partition), expected=place.start, found=records[0].offset)
+        if records and records[0][0] < place.start:
+            log.info("position_went_back", partition=str(partition), expected=place.start, found=records[0][0])
             self._displace([partition])
             return
         for batch in self._batches(partition, place, records, stretch.end):
@@ -304,15 +307,14 @@ class Bridge:
 
     def _batches(self, partition: Partition, place: Place, records: Sequence[Record], end: int) -> Iterator[Batch]:
         kind = self._kinds[partition.topic]
-        decode = self._decoders[kind]
-        payload, count = pack(kind, place.start, [(record.offset, decode(record.value)) for record in records])
-        if len(payload) > MAX_PAYLOAD and len(records) > 1:
+        payload, count = pack(kind, place.start, records[:MAX_RECORDS], self._decoders[kind])
+        if len(records) > MAX_RECORDS or (len(payload) > MAX_PAYLOAD and len(records) > 1):
             half = len(records) // 2
-            middle = records[half].offset
+            middle = records[half][0]
             yield from self._batches(partition, place, records[:half], middle)
             yield from self._batches(partition, Place(place.epoch, middle), records[half:], end)
             return
-        last = records[-1] if records and records[-1].offset == end - 1 else None
+        last = records[-1] if records and records[-1][0] == end - 1 else None
         yield Batch(
             ledger=self._trusted or "",
             topic=partition.topic,
@@ -323,7 +325,7 @@ class Bridge:
             kind=kind,
             records=count,
             payload=payload,
-            checksum=checksum(last.offset, last.value) if last else "",
+            checksum=checksum(*last) if last else "",
         )
 
     # -- what is applied ------------------------------------------------------------------------------------------

@@ -232,7 +232,8 @@ class Kafka(Server):
 
     def _format(self, java: list[str], configuration: Path) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = [*java, "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", str(configuration)]
+        # One word: an id in 64 begins with a dash, and would be taken for an option.
+        command = [*java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "--config", str(configuration)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise KafkaFailed(f"Apache Kafka could not format {self.data}:\n{done.stdout}{done.stderr}")

@@ -1,28 +1,33 @@
 """
 What travels from Kafka to the ledger: partitions, records, events, and the batches that carry them.
 
-A batch is one polled stretch `[start, end)` of one partition. Its records travel as one JSON text in columns,
-which neither the worker nor the Redis client parses; the apply script does:
+A batch is one polled stretch `[start, end)` of one partition. Its records travel as one JSON text, which neither the
+worker nor the Redis client parses; the apply script does. An importer says the same few values over and over, so each
+is there once, with how often it came:
 
-    counts         {"i": [instance ids], "x": [index into i, per record], "n": [count per record]}
-    registrations  {"i": [instance ids], "x": [index into i, per record], "j": [job id or "", per record]}
+    {"i": [instance ids], "w": [index into i, per value], "t": [times, per value], "x": "4 hex digits per record: its value",
+     "n": [count, per value]}         or, for registrations,      "j": [job id or "", per value]
 
-plus, in both, `"o": [offset - start, per record]` where the offsets are not simply start, start + 1, …, and
-`"d": [[offset - start, reason, base64 of the raw bytes], …]` for what could not be decoded.
+plus `"o": [offset - start, per record]` where the offsets are not simply start, start + 1, …, and
+`"d": [[offset - start, reason, base64 of the raw bytes], …]` for what could not be decoded. The sums per value serve
+the everyday batch, of which nothing is applied yet; the records one by one, a batch that overlaps what is.
 """
 
 import base64
 import json
+import sys
 import zlib
-from collections.abc import Iterable, Mapping
+from array import array
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Protocol, Self, cast
+from typing import Any, Literal, Self, TypeVar
 
 from tracker.errors import BadInput
 
 Kind = Literal["counts", "registrations"]
 
-BATCH_FORMAT = 1
+BATCH_FORMAT = 2
 """Version of the task message. A worker refuses a newer one, so that a rolling upgrade starts with the workers."""
 
 MAX_COUNT = 2**31 - 1
@@ -40,16 +45,11 @@ class Partition:
         return f"{self.topic}:{self.number}"
 
 
-class Record(Protocol):
-    """One Kafka record as it was polled: what the client library hands out, without a copy. `value` may be missing."""
+Record = tuple[int, bytes | None]
+"""One Kafka record as far as it is read here: its offset in the partition, and its value, which may be missing."""
 
-    @property
-    def offset(self) -> int:
-        """The record's place in its partition."""
-
-    @property
-    def value(self) -> bytes | None:
-        """What the record carries."""
+MAX_RECORDS = 2**16
+"""The most records that one batch can carry."""
 
 
 def checksum(offset: int, value: bytes | None) -> str:
@@ -135,31 +135,53 @@ class Batch:
         return cls(**values)
 
 
-def pack(kind: Kind, start: int, events: Iterable[tuple[int, Event]]) -> tuple[str, int]:
-    """
-    Put `(offset, event)` pairs, offsets rising from `start` or above, into a batch's payload.
+Value = TypeVar("Value", bound=Hashable)
 
-    Returns the payload and the number of records in it.
+
+def pack(kind: Kind, start: int, records: Sequence[tuple[int, Value]], decode: Callable[[Value], Event]) -> tuple[str, int]:
     """
+    Put `(offset, value)` pairs, offsets rising from `start` or above, into a batch's payload.
+
+    At most `MAX_RECORDS`. Each different value is decoded once. Returns the payload and the number of records in it.
+    """
+    # Every record goes through here, so no loop of ours but over what is different, unless something is dead or missing.
+    values = [value for _, value in records]
+    events = {value: decode(value) for value in dict.fromkeys(values)}
+    dead: list[tuple[int, str, str]] = []
+    good = records
+    if any(type(event) is Undecodable for event in events.values()):
+        for offset, value in records:
+            event = events[value]
+            if isinstance(event, Undecodable):
+                dead.append((offset - start, event.reason, base64.b64encode(event.raw).decode()))
+        good = [record for record in records if type(events[record[1]]) is not Undecodable]
+        values = [value for _, value in good]
+    times = Counter(values)
+    numbers = {value: number for number, value in enumerate(times)}
     index: dict[str, int] = {}
     which: list[int] = []
-    values: list[int | str] = []
-    offsets: list[int] = []
-    dead: list[tuple[int, str, str]] = []
-    for offset, event in events:  # the one loop here that every record goes through
-        if type(event) is ObservationsInserted:
-            values.append(event.count)
-        elif type(event) is InputFileAvailable:
-            values.append(event.job_id)
+    what: list[int | str] = []
+    for value in times:
+        event = events[value]
+        if isinstance(event, ObservationsInserted):
+            what.append(event.count)
+        elif isinstance(event, InputFileAvailable):
+            what.append(event.job_id)
         else:
-            bad = cast("Undecodable", event)
-            dead.append((offset - start, bad.reason, base64.b64encode(bad.raw).decode()))
-            continue
+            continue  # not reached: what is dead has been taken out
         which.append(index.setdefault(event.instance_id, len(index)))
-        offsets.append(offset - start)
-    columns: dict[str, Any] = {"i": list(index), "x": which, "n" if kind == "counts" else "j": values}
-    if offsets and offsets[-1] != len(offsets) - 1:
-        columns["o"] = offsets
+    columns: dict[str, Any] = {"i": list(index), "w": which, "t": list(times.values()), "x": _hex(map(numbers.__getitem__, values))}
+    columns["n" if kind == "counts" else "j"] = what
+    if good and good[-1][0] - start != len(good) - 1:
+        columns["o"] = [offset - start for offset, _ in good]
     if dead:
         columns["d"] = dead
-    return json.dumps(columns, separators=(",", ":")), len(which) + len(dead)
+    return json.dumps(columns, separators=(",", ":")), len(good) + len(dead)
+
+
+def _hex(numbers: Iterable[int]) -> str:
+    """Write each number, below 65,536, as 4 hex digits."""
+    words = array("H", numbers)
+    if sys.byteorder == "little":
+        words.byteswap()
+    return words.tobytes().hex()

@@ -208,15 +208,15 @@ class Settings(BaseModel):
 
     More than a person looks through, some 10 MB of Redis; a faulty release that can decode nothing stops there."""
 
-    bridge_window_records: Annotated[int, BeforeValidator(forms.integer(1, 10_000_000))] = 50_000
+    bridge_window_records: Annotated[int, BeforeValidator(forms.integer(1, 10_000_000))] = 200_000
     """How many records a bridge may have published as tasks and not yet seen applied.
 
     About a second of the fastest worker's work: it never idles, and little is published again after a loss."""
 
-    bridge_poll_records: Annotated[int, BeforeValidator(forms.integer(1, 1_000_000))] = 2000
+    bridge_poll_records: Annotated[int, BeforeValidator(forms.integer(1, 1_000_000))] = 20_000
     """The most records that one poll, and so one task, takes.
 
-    Large enough that the cost of a task is shared by many records, and applied in some milliseconds."""
+    Large enough that what a task and each of its instances cost is shared by many records, and applied in some milliseconds."""
 
     republish_after_s: PositiveDuration = 5.0
     """How long a published batch may stay unapplied before it is published again; doubled each time.

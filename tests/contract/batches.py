@@ -13,7 +13,7 @@ P0 = Partition(TOPIC, 0)
 
 def batch(ledger: Ledger, start: int, end: int, events: list[tuple[int, Event]], *, epoch: str = "e1", kind: Kind = "counts") -> Batch:
     """A batch of the partition for the ledger in force."""
-    payload, records = pack(kind, start, events)
+    payload, records = pack(kind, start, events, lambda event: event)
     ledger_id = ledger.state([TOPIC]).id or ""
     return Batch(ledger_id, TOPIC, 0, epoch, start, end, kind, records, payload, f"{end:x}")
 

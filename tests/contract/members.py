@@ -70,7 +70,7 @@ def read(member: GroupConsumer, records: int) -> list[tuple[Partition, list[tupl
     out: list[tuple[Partition, list[tuple[int, bytes | None]], int]] = []
 
     def there() -> bool:
-        out.extend((each.partition, [(record.offset, record.value) for record in each.records], each.end) for each in member.poll(0.05))
+        out.extend((each.partition, list(each.records), each.end) for each in member.poll(0.05))
         return sum(len(each) for _, each, _ in out) >= records
 
     until(there, f"{records} records are read, found {out}")

@@ -63,7 +63,7 @@ def test_a_broker_that_went_away_and_came_back_is_read_on(own_kafka: Kafka) -> N
     got: list[bytes | None] = []
 
     def there() -> bool:
-        if answers(lambda: got.extend(r.value for s in member.poll(0.1) for r in s.records)):
+        if answers(lambda: got.extend(value for each in member.poll(0.1) for _, value in each.records)):
             changes = member.changes()
             if changes.assigned:
                 place(member, {p0: 1})

@@ -155,7 +155,7 @@ while True:
         member.flow(changes.assigned)
         continue
     for stretch in stretches:
-        print("read", stretch.records[0].offset, stretch.end, flush=True)
+        print("read", stretch.records[0][0], stretch.end, flush=True)
         at[stretch.partition] = stretch.end
 """
 

@@ -82,25 +82,35 @@ def test_ids_that_look_like_keys_or_fields_are_only_ids(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     "start, end, kind, payload",
     [
-        (3, 3, "counts", '{"i":[],"x":[],"n":[]}'),
-        (-1, 3, "counts", '{"i":[],"x":[],"n":[]}'),
-        (0, 1, "counts", "{"),
-        (0, 1, "counts", "[]"),
-        (0, 1, "counts", '{"i":["a"],"x":[0]}'),
-        (0, 1, "counts", '{"i":["a"],"x":[1],"n":[1]}'),
-        (0, 1, "counts", '{"i":[""],"x":[0],"n":[1]}'),
-        (0, 1, "counts", '{"i":[5],"x":[0],"n":[1]}'),
-        (0, 1, "counts", '{"i":["a"],"x":[0],"n":[-1]}'),
-        (0, 1, "counts", '{"i":["a"],"x":[0],"n":[1.5]}'),
-        (0, 1, "counts", '{"i":["a"],"x":[0],"n":[2147483648]}'),
-        (0, 1, "counts", '{"i":["a"],"x":[0,0],"n":[1,1]}'),
-        (0, 2, "counts", '{"i":["a"],"x":[0,0],"n":[1,1],"o":[1,1]}'),
-        (5, 9, "counts", '{"i":["a"],"x":[0],"n":[1],"o":[-1]}'),
-        (0, 2, "counts", '{"i":["a"],"x":[0],"n":[1],"o":[2]}'),
-        (0, 2, "counts", '{"i":["a"],"x":[0],"n":[1],"d":[[2,"r","x"]]}'),
-        (0, 2, "counts", '{"i":["a"],"x":[0],"n":[1],"d":["r"]}'),
-        (0, 1, "registrations", '{"i":["a"],"x":[0],"j":[7]}'),
-        (0, 1, "others", '{"i":["a"],"x":[0],"n":[1]}'),
+        (3, 3, "counts", '{"i":[],"w":[],"t":[],"x":"","n":[]}'),
+        (-1, 3, "counts", '{"i":[],"w":[],"t":[],"x":"","n":[]}'),
+        (0, 1, "counts", "not json"),
+        (0, 1, "counts", "7"),
+        (0, 1, "counts", '{"i":["a"],"w":[0],"t":[1],"x":"0000"}'),
+        (0, 1, "counts", '{"i":["a"],"w":[0],"t":[1],"n":[1]}'),
+        (0, 1, "counts", '{"i":["a"],"w":[0],"x":"0000","n":[1]}'),
+        (0, 1, "counts", '{"i":["a"],"w":[0,0],"t":[1],"x":"0000","n":[1]}'),
+        (0, 1, "counts", '{"i":["a"],"w":[0],"t":[1],"x":"00","n":[1]}'),
+        (0, 1, "counts", '{"i":["a"],"w":[0],"t":[1],"x":"000g","n":[1]}'),
+        (0, 1, "counts", '{"i":["a"],"w":[1],"t":[1],"x":"0000","n":[1]}'),
+        (0, 1, "counts", '{"i":["a"],"w":[-1],"t":[1],"x":"0000","n":[1]}'),
+        (0, 1, "counts", '{"i":[""],"w":[0],"t":[1],"x":"0000","n":[1]}'),
+        (0, 1, "counts", '{"i":[5],"w":[0],"t":[1],"x":"0000","n":[1]}'),
+        (0, 1, "counts", '{"i":["a"],"w":[0],"t":[1],"x":"0000","n":[-1]}'),
+        (0, 1, "counts", '{"i":["a"],"w":[0],"t":[1],"x":"0000","n":[1.5]}'),
+        (0, 1, "counts", '{"i":["a"],"w":[0],"t":[1],"x":"0000","n":[2147483648]}'),
+        (0, 3, "counts", '{"i":["a"],"w":[0],"t":[2],"x":"0000","n":[1]}'),
+        (0, 3, "counts", '{"i":["a"],"w":[0,0],"t":[2,0],"x":"00000001","n":[1,2]}'),
+        (0, 1, "counts", '{"i":["a"],"w":[0],"t":[2],"x":"00000000","n":[1]}'),
+        (0, 2, "counts", '{"i":["a"],"w":[0],"t":[2],"x":"00000000","n":[1],"o":[1,1]}'),
+        (5, 9, "counts", '{"i":["a"],"w":[0],"t":[1],"x":"0000","n":[1],"o":[-1]}'),
+        (0, 2, "counts", '{"i":["a"],"w":[0],"t":[1],"x":"0000","n":[1],"o":[2]}'),
+        (0, 2, "counts", '{"i":["a"],"w":[0],"t":[1],"x":"0000","n":[1],"o":[]}'),
+        (0, 2, "counts", '{"i":["a"],"w":[0],"t":[1],"x":"0000","n":[1],"d":[[2,"r","x"]]}'),
+        (0, 2, "counts", '{"i":["a"],"w":[0],"t":[1],"x":"0000","n":[1],"d":["r"]}'),
+        (0, 1, "registrations", '{"i":["a"],"w":[0],"t":[1],"x":"0000","j":[7]}'),
+        (0, 1, "registrations", '{"i":["a"],"w":[0],"t":[1],"x":"0001","j":["j"]}'),
+        (0, 1, "others", '{"i":["a"],"w":[0],"t":[1],"x":"0000","n":[1]}'),
     ],
 )
 def test_a_malformed_batch_is_refused_before_anything_is_changed(ledger: Ledger, start: int, end: int, kind: Kind, payload: str) -> None:
@@ -112,7 +122,7 @@ def test_a_malformed_batch_is_refused_before_anything_is_changed(ledger: Ledger,
 
 
 def test_a_batch_of_another_ledger_or_an_unknown_epoch_is_dropped(ledger: Ledger) -> None:
-    assert ledger.apply(Batch("0-dead", TOPIC, 0, "e1", 0, 1, "counts", 1, '{"i":["a"],"x":[0],"n":[1]}')) is None
+    assert ledger.apply(Batch("0-dead", TOPIC, 0, "e1", 0, 1, "counts", 1, '{"i":["a"],"w":[0],"t":[1],"x":"0000","n":[1]}')) is None
     assert ledger.apply(batch(ledger, 0, 1, [(0, ObservationsInserted("a", 1))], epoch="e9")) is None
     assert (position(ledger), owed(ledger, "a")) == (0, 0)
 

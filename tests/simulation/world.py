@@ -223,7 +223,7 @@ class World:
                     self.chance.shuffle(cuts)
                 for start, end in cuts:
                     events = [(n, ObservationsInserted(*log[n])) for n in range(start, end)]
-                    payload, records = pack("counts", start, events)
+                    payload, records = pack("counts", start, events, lambda event: event)
                     batch = Batch(positions.ledger or "", partition.topic, partition.number, epoch, start, end, "counts", records, payload)
                     self._send(lambda batch=batch: self._apply(batch))  # type: ignore[misc]
 

@@ -15,34 +15,46 @@ if stop <= p.next then return {'OK', int(p.next), '0'} end
 
 local good, d = pcall(cjson.decode, ARGV[9])
 if not good or type(d) ~= 'table' then return {'ERROR', 'the payload is not JSON'} end
-local ids, which, values, offsets, dead = d.i, d.x, kind == 'counts' and d.n or d.j, d.o, d.d or {}
-if type(ids) ~= 'table' or type(which) ~= 'table' or type(values) ~= 'table' or #which ~= #values or type(dead) ~= 'table' then
+-- Each different value once: its instance (an index into ids), what it says, and how often it came; then of each record which value it has.
+local ids, which, values, times, x, offsets, dead = d.i, d.w, kind == 'counts' and d.n or d.j, d.t, d.x, d.o, d.d or {}
+if type(ids) ~= 'table' or type(which) ~= 'table' or type(values) ~= 'table' or type(times) ~= 'table' or type(x) ~= 'string' or type(dead) ~= 'table'
+  or #which ~= #values or #which ~= #times then
   return {'ERROR', 'the payload lacks a column'}
 end
-if offsets and (type(offsets) ~= 'table' or #offsets ~= #which) then return {'ERROR', 'the payload has too few offsets'} end
+if #x % 4 ~= 0 or string.find(x, '[^0-9a-f]') then return {'ERROR', 'x must be 4 hex digits per record'} end
+local records, length = #x / 4, stop - start
 for _, id in ipairs(ids) do
   if type(id) ~= 'string' or id == '' then return {'ERROR', 'instance ids must be non-empty strings'} end
 end
-local length, before = stop - start, -1
-local wholenumber = math.floor
+local function whole(value, least, most) return type(value) == 'number' and value >= least and value <= most and math.floor(value) == value end
+local sum = 0
 for n = 1, #which do
-  local offset = offsets and offsets[n] or n - 1
-  if type(offset) ~= 'number' or offset <= before or offset >= length or wholenumber(offset) ~= offset then
-    return {'ERROR', 'offsets must rise inside the range'}
-  end
-  before = offset
-  if ids[which[n] + 1] == nil then return {'ERROR', 'record ' .. n .. ' names no instance'} end
-  local value = values[n]
+  if not whole(which[n], 0, #ids - 1) then return {'ERROR', 'value ' .. n .. ' names no instance'} end
+  if not whole(times[n], 1, records) then return {'ERROR', 'a value came at least once, and not more often than there are records'} end
+  sum = sum + times[n]
   if kind == 'counts' then
-    if type(value) ~= 'number' or value < 0 or value > 2147483647 or wholenumber(value) ~= value then return {'ERROR', 'counts must be 0 … 2147483647'} end
-  elseif type(value) ~= 'string' then return {'ERROR', 'job ids must be strings'} end
+    if not whole(values[n], 0, 2147483647) then return {'ERROR', 'counts must be 0 … 2147483647'} end
+  elseif type(values[n]) ~= 'string' then return {'ERROR', 'job ids must be strings'} end
 end
+if sum ~= records then return {'ERROR', 'the values came ' .. sum .. ' times, in ' .. records .. ' records'} end
+if offsets then
+  if type(offsets) ~= 'table' or #offsets ~= records then return {'ERROR', 'the payload has too few offsets'} end
+  local before = -1
+  for n = 1, records do
+    if not whole(offsets[n], before + 1, length - 1) then return {'ERROR', 'offsets must rise inside the range'} end
+    before = offsets[n]
+  end
+elseif records > length then return {'ERROR', 'more records than the range has offsets'} end
 for _, letter in ipairs(dead) do
-  if type(letter) ~= 'table' or type(letter[1]) ~= 'number' or letter[1] < 0 or letter[1] >= length or type(letter[2]) ~= 'string' or type(letter[3]) ~= 'string' then
+  if type(letter) ~= 'table' or not whole(letter[1], 0, length - 1) or type(letter[2]) ~= 'string' or type(letter[3]) ~= 'string' then
     return {'ERROR', 'a dead letter needs offset, reason and raw bytes'}
   end
 end
 
+local fresh = start >= p.next      -- nothing of this range has been seen
+for _, r in ipairs(p.ranges) do
+  if r[1] < stop and r[2] > start then fresh = false end
+end
 local function seen(offset)
   if offset < p.next then return true end
   for _, r in ipairs(p.ranges) do
@@ -50,38 +62,47 @@ local function seen(offset)
   end
   return false
 end
-local fresh = start >= p.next and #p.ranges == 0      -- the everyday case: nothing of this range can have been seen
 local horizon = p.horizon or 0
 local name = ARGV[2] .. ':' .. ARGV[3] .. ':' .. ARGV[4]
 local marks = read_marks(name, start, stop)           -- nil but for a birth's reading
 local sums, asides, jobs, order, applied, below = {}, {}, {}, {}, 0, 0
 local letters, remarked, restored = {}, {}, {}
-for n = 1, #which do
-  local offset = start + (offsets and offsets[n] or n - 1)
-  if fresh or not seen(offset) then
-    local j = which[n]
-    local m = marks and marks[offset]
-    local decided = m and (m.fate ~= 'standing' or m.instance ~= '') and m.fate ~= 'read' and kind == 'counts'
-    if decided then
-      -- A person has decided about this record, or has yet to. Without a topic id it may be another record at the same offset.
-      if ARGV[4] == '' or m.instance ~= ids[j + 1] or m.count ~= values[n] then
-        local before = m.fate .. (m.instance ~= '' and ' as ' .. int(m.count) .. ' of ' .. m.instance or '')
-        local perhaps = (m.fate == 'dropped' and ARGV[4] ~= '') and 0 or values[n]
-        local why = 'the letter of this record was ' .. before .. ', and it is read otherwise now'
-        letters[#letters + 1] = {offset, 'counts', 'instance', ids[j + 1], 'count', int(values[n]), 'perhaps', int(perhaps), 'job', '', 'reason', why,
-          sha = m.sha, count = values[n], instance = ids[j + 1], why = why}
+local function take(n, often, under)
+  local j = which[n]
+  if not jobs[j] then jobs[j] = ''; order[#order + 1] = j end
+  if kind == 'registrations' then
+    if values[n] ~= '' then jobs[j] = values[n] end
+  elseif under then
+    asides[j] = (asides[j] or 0) + values[n] * often
+    below = below + often
+  else sums[j] = (sums[j] or 0) + values[n] * often end
+end
+if fresh and not marks and kind == 'counts' and (stop <= horizon or start >= horizon) then
+  for n = 1, #which do take(n, times[n], stop <= horizon) end
+  applied = records
+else
+  for n = 1, records do
+    local value = tonumber(string.sub(x, 4 * n - 3, 4 * n), 16) + 1
+    if value > #which then return {'ERROR', 'record ' .. n .. ' has no value'} end
+    local offset = start + (offsets and offsets[n] or n - 1)
+    if fresh or not seen(offset) then
+      local id, count, m = ids[which[value] + 1], values[value], marks and marks[offset]
+      local decided = m and (m.fate ~= 'standing' or m.instance ~= '') and m.fate ~= 'read' and kind == 'counts'
+      if decided then
+        -- A person has decided about this record, or has yet to. Without a topic id it may be another record at the same offset.
+        if ARGV[4] == '' or m.instance ~= id or m.count ~= count then
+          local before = m.fate .. (m.instance ~= '' and ' as ' .. int(m.count) .. ' of ' .. m.instance or '')
+          local perhaps = (m.fate == 'dropped' and ARGV[4] ~= '') and 0 or count
+          local why = 'the letter of this record was ' .. before .. ', and it is read otherwise now'
+          letters[#letters + 1] = {offset, 'counts', 'instance', id, 'count', int(count), 'perhaps', int(perhaps), 'job', '', 'reason', why,
+            sha = m.sha, count = count, instance = id, why = why}
+        end
+      else
+        if m then remarked[#remarked + 1] = offset end
+        take(value, 1, offset < horizon)
       end
-    else
-      if m then remarked[#remarked + 1] = offset end
-      if not jobs[j] then jobs[j] = ''; order[#order + 1] = j end
-      if kind == 'registrations' then
-        if values[n] ~= '' then jobs[j] = values[n] end
-      elseif offset < horizon then
-        asides[j] = (asides[j] or 0) + values[n]
-        below = below + 1
-      else sums[j] = (sums[j] or 0) + values[n] end
+      applied = applied + 1
     end
-    applied = applied + 1
   end
 end
 for _, letter in ipairs(dead) do

@@ -193,8 +193,12 @@ end
 
 -- Add counts that are owed (above the horizon or by hand). Returns true when a push task should be sent.
 local function owe(id, count, kick_ms)
-  local k = touch(id)
-  local v = redis.call('HMGET', k, 'owed', 'counted', 'lu', 'nb', 'k', 'end', 'pk', 'job')
+  local k = P .. 'i:' .. id
+  local v = redis.call('HMGET', k, 'owed', 'counted', 'lu', 'nb', 'k', 'end', 'pk', 'job', 'g')
+  if v[9] ~= NUMBER then
+    touch(id)
+    v = redis.call('HMGET', k, 'owed', 'counted', 'lu', 'nb', 'k', 'end', 'pk', 'job')
+  end
   if v[6] then redis.call('PERSIST', k) end
   -- One that a person must look at gathers, and is not pushed.
   local parked = v[7] and v[7] ~= 'unknown'

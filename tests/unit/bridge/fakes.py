@@ -369,10 +369,13 @@ class FakeLedger:
         if batch.ledger != self.id or part is None:
             return
         columns = json.loads(batch.payload)
-        offsets = columns.get("o", range(len(columns["x"])))
+        which = [int(columns["x"][at : at + 4], 16) for at in range(0, len(columns["x"]), 4)]
+        offsets = columns.get("o", range(len(which)))
         assert all(0 <= at < batch.end - batch.start for at in offsets)
-        for which, value, at in zip(columns["x"], columns.get("n", columns.get("j")), offsets, strict=True):
-            offset, instance = batch.start + at, columns["i"][which]
+        assert [which.count(number) for number in range(len(columns["w"]))] == columns["t"]
+        for number, at in zip(which, offsets, strict=True):
+            value = columns.get("n", columns.get("j"))[number]
+            offset, instance = batch.start + at, columns["i"][columns["w"][number]]
             if offset < part.next or offset in part.early:
                 continue
             if batch.kind == "registrations":

@@ -34,7 +34,7 @@ class Import:
 
     def count(self, instance_id: str, count: int) -> None:
         """One record from Kafka."""
-        payload, records = pack("counts", self.offset, [(self.offset, ObservationsInserted(instance_id, count))])
+        payload, records = pack("counts", self.offset, [(self.offset, count)], lambda count: ObservationsInserted(instance_id, count))
         self.ledger.apply(Batch(self.id, "t", 0, "e", self.offset, self.offset + 1, "counts", records, payload))
         self.offset += 1
 

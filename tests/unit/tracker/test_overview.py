@@ -41,7 +41,7 @@ def count(ledger: Ledger, *counts: tuple[str, int]) -> None:
 
 def apply(ledger: Ledger, events: list[Event]) -> None:
     start = ledger.positions([P0]).next[P0][1]
-    payload, records = pack("counts", start, [(start + n, event) for n, event in enumerate(events)])
+    payload, records = pack("counts", start, [(start + n, event) for n, event in enumerate(events)], lambda event: event)
     ledger.apply(Batch(ledger.state(()).id or "", "counts", 0, "e", start, start + len(events), "counts", records, payload))
 
 

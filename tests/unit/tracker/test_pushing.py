@@ -34,7 +34,7 @@ class Path:
 
     def count(self, count: int) -> None:
         """One record from Kafka."""
-        payload, records = pack("counts", self.offset, [(self.offset, ObservationsInserted("i-1", count))])
+        payload, records = pack("counts", self.offset, [(self.offset, count)], lambda count: ObservationsInserted("i-1", count))
         self.ledger.apply(Batch(self.id, "t", 0, "e", self.offset, self.offset + 1, "counts", records, payload))
         self.offset += 1
         self.counted += count

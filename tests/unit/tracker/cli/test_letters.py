@@ -29,7 +29,7 @@ def letters(ledger: Ledger) -> Letters:
 
 
 def apply(ledger: Ledger, *events: Event, start: int = 0) -> None:
-    payload, records = pack("counts", start, list(enumerate(events, start)))
+    payload, records = pack("counts", start, list(enumerate(events, start)), lambda event: event)
     end = start + len(events)
     ledger.apply(Batch(ledger.state(()).id or "", "counts", 0, "e", start, end, "counts", records, payload))
 

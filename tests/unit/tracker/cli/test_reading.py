@@ -72,7 +72,7 @@ def test_ids_are_shown_as_they_are_and_never_as_markup(ledger: Ledger) -> None:
 
 def test_show_tells_all_of_one_instance(ledger: Ledger) -> None:
     follow(ledger, "i-1")
-    payload, records = pack("counts", 0, [(0, ObservationsInserted("i-1", 6))])
+    payload, records = pack("counts", 0, [(0, 6)], lambda count: ObservationsInserted("i-1", count))
     ledger.apply(Batch(ledger.state(()).id or "", "counts", 0, "e", 0, 1, "counts", records, payload))
     turn = ledger.seen(ledger.take("i-1"), Instance("i-1", "submitted", "job-1", 10, 4))
     ledger.park(turn, "drift", "somebody else counts")

@@ -1,0 +1,1 @@
+"""Measures the tracker against its goals, in one run with its references: `python -m benchmarks`."""
