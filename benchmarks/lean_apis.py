@@ -11,11 +11,11 @@ be held back for a while, as an API a few milliseconds away would.
     GET /jobs[?state=&offset=&limit=]        GET PUT /jobs/{id}
 
     POST /bench/seed      {"instances": [[id, job, total], …]}; adds or replaces, also the jobs
-    POST /bench/totals    {id: total, …}
     POST /bench/delay     {"seconds": 0.005}
-    POST /bench/watch     {"sum": n}: waits until the inserted counts add up to n or more; {"jobs": n}: until n jobs are completed
+    POST /bench/watch     {"sum": n}: waits until the inserted counts add up to n or more
+    POST /bench/completed {"job": id}: waits until the job is completed; both answer {"at": seconds since 1970}
     GET  /bench/counts    {id: inserted, …}
-    GET  /bench/stats     {"calls": …, "by": {"PUT inserted": …, …}, "sum": …, "at": {job id: when it was completed}}
+    GET  /bench/stats     {"calls": …, "by": {"PUT inserted": …, …}, "sum": …}
 """
 
 import asyncio
@@ -23,6 +23,7 @@ import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -37,7 +38,7 @@ class Apis:
         self.completed_at: dict[str, float] = {}
         self.sum = 0
         self.delay_s = 0.0
-        self.waiting: list[tuple[str, int, asyncio.Future[None]]] = []
+        self.waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
 
     def answer(self, method: str, path: str, if_match: str | None, body: bytes) -> tuple[int, str | None, bytes]:  # noqa: PLR0911 - one for each route
         """Apply one call; returns status, ETag, body."""
@@ -105,11 +106,17 @@ class Apis:
 
     def _wake(self) -> None:
         for each in list(self.waiting):
-            what, wanted, future = each
-            if (self.sum if what == "sum" else len(self.completed_at)) >= wanted:
+            holds, future = each
+            if holds():
                 self.waiting.remove(each)
                 if not future.done():
                     future.set_result(None)
+
+    async def _wait(self, holds: Callable[[], bool]) -> None:
+        future = asyncio.get_running_loop().create_future()
+        self.waiting.append((holds, future))
+        self._wake()
+        await future
 
     async def bench(self, path: str, body: bytes) -> bytes:
         """Answer a call of the benchmark's own."""
@@ -120,23 +127,18 @@ class Apis:
                     self.instances[name] = {"id": name, "job": job, "total": total, "inserted": 0, "state": "submitted", "etag": 1}
                     if job:
                         self.jobs.setdefault(job, {"id": job, "state": "submitted", "instances": []})["instances"].append(name)
-            case "/bench/totals":
-                for name, total in given.items():
-                    self.instances[name]["total"] = total
-                    self.instances[name]["etag"] += 1
             case "/bench/delay":
                 self.delay_s = given["seconds"]
             case "/bench/watch":
-                [(what, wanted)] = given.items()
-                future = asyncio.get_running_loop().create_future()
-                self.waiting.append((what, wanted, future))
-                self._wake()
-                await future
+                await self._wait(lambda: bool(self.sum >= given["sum"]))
                 return json.dumps({"at": time.time()}).encode()
+            case "/bench/completed":
+                await self._wait(lambda: given["job"] in self.completed_at)
+                return json.dumps({"at": self.completed_at[given["job"]]}).encode()
             case "/bench/counts":
                 return json.dumps({name: instance["inserted"] for name, instance in self.instances.items()}).encode()
             case "/bench/stats":
-                stats = {"calls": self.calls.total(), "by": self.calls, "sum": self.sum, "at": self.completed_at}
+                stats = {"calls": self.calls.total(), "by": self.calls, "sum": self.sum}
                 return json.dumps(stats).encode()
         return b"{}"
 

@@ -4,7 +4,6 @@ import contextlib
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -97,16 +96,22 @@ class Rig:
 
     # -- Kafka ----------------------------------------------------------------------------------------------------
 
-    def publish(self, records: int, instances: int, first: int = 0) -> float:
-        """Publish so many counts for instances chosen at random; returns seconds. Nothing is waited for but Kafka's acknowledgement."""
+    def publish(self, records: int, instances: int, first: int = 0) -> None:
+        """Publish so many counts for instances drawn at random. Nothing is waited for but Kafka's acknowledgement."""
+        self.note(self.write(records, instances, first).communicate()[0])
+
+    def write(self, records: int, instances: int, first: int = 0, rate: int = 0) -> subprocess.Popen[bytes]:
+        """Begin to publish, at `rate` records a second if that is not 0. What it prints is for `note`."""
         self._seed += 1
-        began = time.perf_counter()
-        given = (self.stack.kafka.address, self.stack.inserted_topic, self.partitions, records, instances, self._seed, first)
-        argv = [sys.executable, "-m", "benchmarks.writer", *map(str, given)]
-        done = subprocess.run(argv, cwd=ROOT, check=True, stdout=subprocess.PIPE)
-        for name, count in json.loads(done.stdout).items():
+        given = (self.stack.kafka.address, self.stack.inserted_topic, self.partitions, records, instances, self._seed, first, rate)
+        return subprocess.Popen([sys.executable, "-m", "benchmarks.writer", *map(str, given)], cwd=ROOT, stdout=subprocess.PIPE)
+
+    def note(self, printed: bytes) -> dict[str, Any]:
+        """Expect the counts that a writer says it has published."""
+        published: dict[str, Any] = json.loads(printed)
+        for name, count in published["counts"].items():
             self.expected[name] += count
-        return time.perf_counter() - began
+        return published
 
     def ends(self) -> list[int]:
         """The ends of the counts topic's partitions."""
@@ -139,6 +144,11 @@ class Rig:
                     if at >= since:
                         return at
         raise RuntimeError("the bridge did not say that it has partitions")
+
+    def wait_followed(self, instances: int, timeout_s: float = 120.0) -> None:
+        """Wait until the tracker follows so many."""
+        followed = f"{self.stack.environment['REDIS_KEY_PREFIX']}followed"
+        self.stack.wait_until(lambda: self.redis().zcard(followed) >= instances, timeout_s, f"that {instances} are followed", poll_s=0.5)
 
     def processes(self) -> dict[str, psutil.Process]:
         """What runs, by name."""

@@ -175,7 +175,7 @@ def test_the_two_topics_must_differ():
 
 
 def test_one_poll_must_fit_into_the_window():
-    with pytest.raises(BadInput, match=r"^BRIDGE_POLL_RECORDS='2000': expected no more than BRIDGE_WINDOW_RECORDS \(100\)"):
+    with pytest.raises(BadInput, match=r"^BRIDGE_POLL_RECORDS='20000': expected no more than BRIDGE_WINDOW_RECORDS \(100\)"):
         load({"BRIDGE_WINDOW_RECORDS": "100"})
 
 
