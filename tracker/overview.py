@@ -78,7 +78,7 @@ class Overview:
     def _key(self, name: str) -> str:
         return f"{self.ledger.prefix}{name}"
 
-    def _ask(self, *commands: Sequence[Any], client: "redis.Redis | None" = None) -> list[Any]:
+    def ask(self, *commands: Sequence[Any], client: "redis.Redis | None" = None) -> list[Any]:
         """Send many commands in one round trip."""
         with self.ledger.reaching():
             pipeline = (client or self.ledger.client).pipeline(transaction=False)
@@ -91,7 +91,7 @@ class Overview:
     def figures(self) -> Figures:
         """Count everything once."""
         key = self._key
-        (seconds, micros), followed, finished, leisure, owing, parked, parked_jobs, dead, losses, births, jobs, sync, last_loss = self._ask(
+        (seconds, micros), followed, finished, leisure, owing, parked, parked_jobs, dead, losses, births, jobs, sync, last_loss = self.ask(
             ("TIME",),
             *(("ZCARD", key(name)) for name in ("followed", "finished", "leisure", "owing", "parked", "parked_jobs")),
             *(("XLEN", key(name)) for name in ("dead", "losses", "births")),
@@ -99,7 +99,7 @@ class Overview:
             ("HGETALL", key("sync")),
             ("XREVRANGE", key("losses"), "+", "-", "COUNT", 1),
         )
-        queues, unacked = self._queues()
+        queues, unacked = self.queues()
         return Figures(
             now_s=int(seconds) + int(micros) / 1e6,
             ledger=self.ledger_view(),
@@ -123,7 +123,7 @@ class Overview:
 
     def ledger_view(self) -> LedgerView:
         """Read the ledger's own fields, and whether it may be used."""
-        raw, (seconds, micros) = self._ask(("HGETALL", self._key("ledger")), ("TIME",))
+        raw, (seconds, micros) = self.ask(("HGETALL", self._key("ledger")), ("TIME",))
         now_ms = int(seconds) * 1000 + int(micros) // 1000
         verified, trouble = False, ""
         try:
@@ -148,19 +148,20 @@ class Overview:
         )
 
     def _owed(self) -> int:
-        number = self._ask(("HGET", self._key("ledger"), "number"))[0]
-        ids = self._ask(("ZRANGE", self._key("owing"), 0, MOST_SUMMED - 1))[0]
+        number = self.ask(("HGET", self._key("ledger"), "number"))[0]
+        ids = self.ask(("ZRANGE", self._key("owing"), 0, MOST_SUMMED - 1))[0]
         owed = 0
         for some in _chunks(ids):
-            for generation, count in self._ask(*(("HMGET", self._key(f"i:{name}"), "g", "owed") for name in some)):
+            for generation, count in self.ask(*(("HMGET", self._key(f"i:{name}"), "g", "owed") for name in some)):
                 owed += int(count or 0) if generation == number else 0
         return owed
 
-    def _queues(self) -> tuple[dict[str, int] | None, int | None]:
+    def queues(self) -> tuple[dict[str, int] | None, int | None]:
+        """How many messages wait in each queue, and how many are handed out and not acknowledged; None where that is not known."""
         if self._broker is None:
             return None, None
         try:
-            *lengths, unacked = self._ask(
+            *lengths, unacked = self.ask(
                 *(("LLEN", self._key(queue)) for queue in QUEUES), ("HLEN", self._key("unacked")), client=self._broker
             )
         except LedgerUnavailable:
@@ -212,7 +213,7 @@ class Overview:
 
     def key_applied(self, key: str) -> str | None:
         """What the manual count with this idempotency key was, as "instance count"; None while it is not applied."""
-        return cast("str | None", self._ask(("GET", self._key(f"k:{key}")))[0])
+        return cast("str | None", self.ask(("GET", self._key(f"k:{key}")))[0])
 
     # -- instances ------------------------------------------------------------------------------------------------
 
@@ -241,9 +242,9 @@ class Overview:
         if name not in {"all", "unfinished"}:
             key = self._key(name)
             newest_first = name in {"followed", "finished"}
-            ids, total = self._ask(("ZREVRANGE" if newest_first else "ZRANGE", key, offset, offset + limit - 1), ("ZCARD", key))
+            ids, total = self.ask(("ZREVRANGE" if newest_first else "ZRANGE", key, offset, offset + limit - 1), ("ZCARD", key))
             return ids, total
-        lists = self._ask(
+        lists = self.ask(
             ("ZRANGE", self._key("parked"), 0, MOST_WALKED),
             ("ZRANGE", self._key("owing"), 0, MOST_WALKED),
             ("ZREVRANGE", self._key("followed"), 0, MOST_WALKED),
@@ -257,10 +258,10 @@ class Overview:
     def _views(self, ids: Iterable[str]) -> Iterator[InstanceView]:
         """The views of these instances, in order, less those that Redis no longer holds."""
         ids = list(ids)
-        number, (seconds, micros) = self._ask(("HGET", self._key("ledger"), "number"), ("TIME",))
+        number, (seconds, micros) = self.ask(("HGET", self._key("ledger"), "number"), ("TIME",))
         now_ms = int(seconds) * 1000 + int(micros) // 1000
         for some in _chunks(ids):
-            for instance_id, raw in zip(some, self._ask(*(("HGETALL", self._key(f"i:{name}")) for name in some)), strict=True):
+            for instance_id, raw in zip(some, self.ask(*(("HGETALL", self._key(f"i:{name}")) for name in some)), strict=True):
                 if raw:
                     yield read_instance(instance_id, raw, number, now_ms)
 
@@ -285,7 +286,7 @@ class Overview:
         if state not in JOB_LISTS + JOB_STATES:
             raise BadInput(f"state={state!r}: expected one of {', '.join(JOB_LISTS + JOB_STATES)}")
         members = self._members()
-        pending, parked = self._ask(("ZRANGE", self._key("jobs"), 0, -1), ("ZRANGE", self._key("parked_jobs"), 0, -1))
+        pending, parked = self.ask(("ZRANGE", self._key("jobs"), 0, -1), ("ZRANGE", self._key("parked_jobs"), 0, -1))
         named: Iterable[str] = members
         if state == "unfinished":
             unfinished = set(self._listed("unfinished", MOST_WALKED, 0)[0])
@@ -304,7 +305,7 @@ class Overview:
         members: dict[str, list[str]] = {}
         ids, _ = self._listed("all", MOST_WALKED, 0)
         for some in _chunks(ids):
-            for instance_id, job_id in zip(some, self._ask(*(("HGET", self._key(f"i:{name}"), "job") for name in some)), strict=True):
+            for instance_id, job_id in zip(some, self.ask(*(("HGET", self._key(f"i:{name}"), "job") for name in some)), strict=True):
                 if job_id:
                     members.setdefault(job_id, []).append(instance_id)
         return {job_id: tuple(sorted(ids)) for job_id, ids in members.items()}
@@ -320,7 +321,7 @@ class Overview:
                     ("ZSCORE", self._key("jobs"), name),
                     ("ZSCORE", self._key("parked_jobs"), name),
                 ]
-            facts += list(zip(*[iter(self._ask(*commands))] * 3, strict=True))
+            facts += list(zip(*[iter(self.ask(*commands))] * 3, strict=True))
         return facts
 
     # -- what went wrong ------------------------------------------------------------------------------------------

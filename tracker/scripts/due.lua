@@ -3,6 +3,23 @@
 local no = refusal()
 if no then return no end
 local most, kick, hold = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+-- A ledger of an older version has no sum and no index of what is owed: made once. Whoever owes is owing, or parked.
+if not LEDGER[9] then
+  local sum, summed = 0, {}
+  for _, list in ipairs({'owing', 'parked'}) do
+    for _, id in ipairs(redis.call('ZRANGE', P .. list, 0, -1)) do
+      local v = redis.call('HMGET', P .. 'i:' .. id, 'g', 'owed', 'dl', 'sent')
+      local owed = v[1] == NUMBER and tonumber(v[2]) or 0
+      if owed > 0 and not summed[id] then
+        summed[id] = true
+        sum = sum + owed
+        redis.call('ZADD', P .. 'owed', 'NX', NOW, id)
+      end
+      if v[1] == NUMBER and v[3] then redis.call('ZADD', P .. 'intents', 'NX', v[4] or NOW, id) end
+    end
+  end
+  redis.call('HSET', P .. 'ledger', 'owed', int(sum))
+end
 local push, look, totals, jobs = {}, {}, {}, {}
 local ready = ready_at()
 if ready and ready <= NOW then

@@ -87,7 +87,7 @@ local OWED = 0
 -- To be said once, at the end of every script that has changed something.
 local function changed()
   redis.call('HINCRBY', P .. 'ledger', 'version', 1)
-  -- A ledger made before there was the sum has none until recount.lua has made it.
+  -- A ledger made before there was the sum has none until due.lua has made it.
   if OWED ~= 0 and LEDGER[9] then
     if redis.call('ZCARD', P .. 'owed') == 0 then redis.call('HSET', P .. 'ledger', 'owed', '0')
     else redis.call('HINCRBY', P .. 'ledger', 'owed', int(OWED)) end

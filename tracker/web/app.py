@@ -12,6 +12,7 @@ The web application: pages for people, and health, readiness, instances and jobs
     GET /instances, /jobs        lists: ?state=…&limit=100&offset=0
     GET /instances/{id}, /jobs/{id}
     GET /dead-letters            the newest: ?limit=100
+    GET /metrics                 for Prometheus
     GET /history                 what has happened: ?job=…&instance=…&what=…&since=2h&limit=100
 
 Health is answered from the last look at each part, so no neighbour can make it slow. The rest reads Redis when asked.
@@ -40,6 +41,7 @@ from tracker.web import asking, statics
 from tracker.web.answers import Json, failure, known_only, number_of, page_of
 from tracker.web.asking import Asked
 from tracker.web.live import Live, LiveAnswer
+from tracker.web.metrics import Metrics
 from tracker.web.pages import Pages
 from tracker.web.reading import Reader
 from tracker.web.requests import RequestLog
@@ -72,6 +74,7 @@ class Web:
         self.board = board
         self.pages = Pages(Watch(Reader(overview.ledger)), board, self._history)
         self.live = Live(self.pages)
+        self._metrics = Metrics(overview, board)
         self._examine = examine
         self._beat = beat
         self._statics = statics.load()
@@ -89,6 +92,7 @@ class Web:
             Route("/jobs/{id:path}", self.job),
             Route("/dead-letters", self.dead_letters),
             Route("/history", self.history),
+            Route("/metrics", self.metrics),
             *(Route(path, self.page) for path in (*asking.PATHS, *(f"{start}{{id:path}}" for start in asking.OF_ONE))),
             Route("/live", self.stream),
             Route("/static/{name}", self.static),
@@ -181,6 +185,11 @@ class Web:
         """Answer with the newest dead letters."""
         known_only(request, "limit")
         return Json({"items": [as_json(letter) for letter in self.overview.dead_letters(number_of(request, "limit", 100, 1, 1000))]})
+
+    def metrics(self, request: Request) -> Response:
+        """Answer with all metrics, as Prometheus asks for them."""
+        text, content_type = self._metrics.scrape(request.headers.get("accept", ""))
+        return Response(text, headers={"Content-Type": content_type})
 
     def history(self, request: Request) -> Response:
         """Answer with what has happened, the newest first."""

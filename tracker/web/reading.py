@@ -62,7 +62,7 @@ class Reader(Overview):
         """Look at the whole."""
         key = self._key
         counted = ("followed", "finished", "leisure", "owing", "parked", "parked_jobs", "jobs", "intents")
-        (seconds, micros), owed, partitions, oldest_owed, oldest_intent, *rest = self._ask(
+        (seconds, micros), owed, partitions, oldest_owed, oldest_intent, *rest = self.ask(
             ("TIME",),
             ("HGET", key("ledger"), "owed"),
             ("HGETALL", key("partitions")),
@@ -77,7 +77,7 @@ class Reader(Overview):
             ("ZRANGE", key("jobs"), 0, MOST_SET_ASIDE - 1),
         )
         names = [f"{name}:{epoch}" for name, epoch in partitions.items()]
-        told = self._ask(*(("HGET", key(f"part:{name}"), "next") for name in names)) if names else []
+        told = self.ask(*(("HGET", key(f"part:{name}"), "next") for name in names)) if names else []
         sizes = dict(zip((*counted, "dead", "losses"), rest, strict=False))
         newest, ended, owing, parked, parked_jobs, jobs = rest[len(sizes) :]
         return Pulse(
@@ -102,7 +102,7 @@ class Reader(Overview):
 
     def ids(self, name: str, offset: int, limit: int) -> list[str]:
         """A stretch of one of the lists of instances, from its newest end."""
-        found: list[Any] = self._ask(("ZREVRANGE", self._key(name), offset, offset + limit - 1))
+        found: list[Any] = self.ask(("ZREVRANGE", self._key(name), offset, offset + limit - 1))
         return [str(instance_id) for instance_id in found[0]]
 
     def views(self, ids: Iterable[str]) -> dict[str, InstanceView]:
@@ -116,7 +116,7 @@ class Reader(Overview):
 
     def job_is_known(self, job_id: str) -> bool:
         """Whether Redis holds anything of a job, be it that none of its instances is known."""
-        exists, pending, parked = self._ask(
+        exists, pending, parked = self.ask(
             ("EXISTS", self._key(f"j:{job_id}")),
             ("ZSCORE", self._key("jobs"), job_id),
             ("ZSCORE", self._key("parked_jobs"), job_id),
@@ -125,12 +125,12 @@ class Reader(Overview):
 
     def parked_jobs(self) -> list[JobView]:
         """The first jobs that the Import API does not know, without their instances."""
-        ids = self._ask(("ZRANGE", self._key("parked_jobs"), 0, MOST_SET_ASIDE - 1))[0]
+        ids = self.ask(("ZRANGE", self._key("parked_jobs"), 0, MOST_SET_ASIDE - 1))[0]
         return list(self.job_views(dict.fromkeys(ids, ())).values())
 
     def dead_letters_before(self, before: str, limit: int) -> list[DeadLetter]:
         """The newest dead letters older than the one with the id `before`; "" for the newest of all."""
-        found = self._ask(("XREVRANGE", self._key("dead"), _below(before) if before else "+", "-", "COUNT", limit))[0]
+        found = self.ask(("XREVRANGE", self._key("dead"), _below(before) if before else "+", "-", "COUNT", limit))[0]
         return [read_dead_letter(entry, raw) for entry, raw in found]
 
     def history_after(self, last: str | None, most: int) -> tuple[list[Entry], str, bool]:
@@ -141,9 +141,9 @@ class Reader(Overview):
         """
         key = self._key("history")
         if last is None:
-            newest = self._ask(("XREVRANGE", key, "+", "-", "COUNT", 1))[0]
+            newest = self.ask(("XREVRANGE", key, "+", "-", "COUNT", 1))[0]
             return [], newest[0][0] if newest else "0-0", False
-        found = self._ask(("XRANGE", key, _above(last), "+", "COUNT", most))[0]
+        found = self.ask(("XRANGE", key, _above(last), "+", "COUNT", most))[0]
         return [read_entry(*each) for each in found], found[-1][0] if found else last, len(found) < most
 
 

@@ -13,7 +13,7 @@ from tracker.web.answers import failure
 
 log = structlog.get_logger(__name__)
 
-QUIET_PATHS = frozenset({"/healthcheck", "/health", "/livez", "/readyz"})
+QUIET_PATHS = frozenset({"/healthcheck", "/health", "/livez", "/readyz", "/metrics"})
 """What machines ask every few seconds: logged at DEBUG."""
 
 _REQUEST_ID = re.compile(r"[!-~]{1,200}")

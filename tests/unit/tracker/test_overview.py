@@ -162,13 +162,13 @@ def test_ten_thousand_instances_are_paged_in_a_few_round_trips(ledger: Ledger, o
     for start in range(0, 10_000, 1000):
         ledger.follow("submitted", [seen(f"i-{number}", total=5, job=f"j-{number // 2}") for number in range(start, start + 1000)])
     trips: list[int] = []
-    ask = overview._ask
+    ask = overview.ask
 
     def counting(*commands: Sequence[Any], client: "redis.Redis | None" = None) -> list[Any]:
         trips.append(len(commands))
         return ask(*commands, client=client)
 
-    monkeypatch.setattr(overview, "_ask", counting)
+    monkeypatch.setattr(overview, "ask", counting)
     page = overview.instances(limit=700, offset=9600)
     assert (len(page.items), page.total, page.limit, page.offset) == (400, 10_000, 700, 9600)
     assert len(trips) <= 4
