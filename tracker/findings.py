@@ -64,7 +64,8 @@ class Seen:
     What one look at Redis showed.
 
     `bridges`, `workers` and `beats` are the living processes by name; `durability` holds the server's values of
-    `DURABLE`, None where it does not tell; `broker_trouble` says why the broker does not answer, where it is another server.
+    `DURABLE`, None where it does not tell; `broker_trouble` says why the broker does not answer, where it is another server;
+    `standing` are the first few stuck instances.
     """
 
     figures: Figures
@@ -74,6 +75,7 @@ class Seen:
     durability: Mapping[str, str | None] = field(default_factory=dict)
     broker_trouble: str = ""
     draining: Draining = field(default_factory=lambda: Draining(0))
+    standing: Sequence[InstanceView] = ()
 
 
 def redis_server(seen: Seen) -> Finding:
@@ -247,6 +249,16 @@ def history(seen: Seen) -> Finding:
     return Finding("OK", f"{held} in Redis, drained into the database")
 
 
+def stuck(seen: Seen, settings: Settings) -> Finding:
+    """Whether a submitted instance stands still."""
+    number = seen.figures.stuck
+    if not number:
+        return Finding("OK", "every submitted instance gets on, or has not waited for long")
+    text = f"{in_number(number, 'instance')} without a record, a push or news for {age_in_words(settings.stuck_after_s)}"
+    named = "; ".join(f"{view.id}: {view.stuck}" for view in seen.standing if view.stuck)
+    return Finding("WARNING", f"{text}: {named}{'; …' if number > len(seen.standing) else ''}" if named else f"{text}{SEE_STATUS}")
+
+
 def lags(seen: Seen) -> dict[str, int | None]:
     """Records behind per partition, as its bridge tells; None where it does not know. Of two that claim one, the larger."""
     found: dict[str, int | None] = {}
@@ -271,7 +283,9 @@ def remark(view: InstanceView, now_s: float) -> str:
         notes.append(f"{view.aside:,} counted before the ledger's birth, to be compared with the Dataset API")
     if view.parked_since_s is not None:
         notes.append(f"parked {age_in_words(now_s - view.parked_since_s)} ago ({view.parked_kind})")
-    if view.reason:
+    if view.stuck:
+        notes.append(f"stuck: {view.stuck}")
+    elif view.reason:
         tries = f"try {view.tries} " if view.tries else ""
         again = f", again in {max(0.0, view.next_try_s - now_s):.0f} s" if view.next_try_s else ""
         notes.append(f"{tries}failed: {view.reason}{again}" if tries else f"{view.reason}{again}")

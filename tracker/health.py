@@ -34,12 +34,15 @@ log = structlog.get_logger(__name__)
 REGISTRATIONS, COUNTS = "Kafka NewInstanceEvent Consumer", "Kafka ObservationsInsertedEvent Consumer"
 IMPORT_API, DATASET_API = "importAPI", "datasetAPI"
 REDIS, LEDGER, BRIDGE, WORKERS, BEAT, LISTING = "Redis", "Ledger", "Bridge", "Workers", "Beat", "Listing"
-SET_ASIDE, HISTORY = "Parked and dead letters", "History"
+SET_ASIDE, STUCK, HISTORY = "Parked and dead letters", "Stuck imports", "History"
 
-CHECKS = (REGISTRATIONS, COUNTS, IMPORT_API, DATASET_API, REDIS, LEDGER, BRIDGE, WORKERS, BEAT, LISTING, SET_ASIDE, HISTORY)
+CHECKS = (REGISTRATIONS, COUNTS, IMPORT_API, DATASET_API, REDIS, LEDGER, BRIDGE, WORKERS, BEAT, LISTING, SET_ASIDE, STUCK, HISTORY)
 """The names of all checks, the original's first."""
 
 HTTP_STATUS = {"OK": 200, "WARNING": 429, "CRITICAL": 500}
+
+MOST_NAMED = 3
+"""Stuck instances that the line about them names."""
 
 ROUND_S = 5.0
 """Seconds between two looks: those who watch ask every 10 s."""
@@ -210,8 +213,10 @@ class Examiner:
 
 def look(overview: Overview) -> Seen:
     """Gather what Redis knows of all parts. Raises LedgerUnavailable."""
+    figures = overview.figures()
     return Seen(
-        figures=overview.figures(),
+        figures=figures,
+        standing=overview.instances("stuck", limit=MOST_NAMED).items if figures.stuck else (),
         bridges=overview.heartbeats("bridge"),
         workers=overview.heartbeats("worker"),
         beats=overview.heartbeats("beat"),
@@ -233,6 +238,7 @@ def judge(seen: Seen, settings: Settings) -> dict[str, Finding]:
         BEAT: findings.beat(seen, settings),
         LISTING: findings.listing(seen, settings),
         SET_ASIDE: findings.set_aside(seen, settings),
+        STUCK: findings.stuck(seen, settings),
         HISTORY: findings.history(seen),
     }
 

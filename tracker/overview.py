@@ -45,9 +45,9 @@ MOST_WALKED = 100_000
 
 QUEUES = ("tracker.apply", "tracker.push", "tracker.control")
 
-LISTS = ("all", "unfinished", "followed", "finished", "parked", "owing")
+LISTS = ("all", "unfinished", "followed", "finished", "parked", "stuck", "owing")
 """
-Names of lists of instances. Redis keeps the last four as such. `unfinished` is parked, owing and followed, `all` also takes in
+Names of lists of instances. Redis keeps the last five as such. `unfinished` is parked, owing and followed, `all` also takes in
 what is finished or settling at leisure: each instance once, what needs attention first.
 """
 
@@ -91,14 +91,16 @@ class Overview:
     def figures(self) -> Figures:
         """Count everything once."""
         key = self._key
-        (seconds, micros), followed, finished, leisure, owing, parked, parked_jobs, dead, losses, births, jobs, sync, last_loss = self.ask(
+        waiting = ("followed", "finished", "leisure", "owing", "parked", "stuck", "parked_jobs")
+        (seconds, micros), followed, finished, leisure, owing, parked, stuck, parked_jobs, *told = self.ask(
             ("TIME",),
-            *(("ZCARD", key(name)) for name in ("followed", "finished", "leisure", "owing", "parked", "parked_jobs")),
+            *(("ZCARD", key(name)) for name in waiting),
             *(("XLEN", key(name)) for name in ("dead", "losses", "births")),
             ("ZCARD", key("jobs")),
             ("HGETALL", key("sync")),
             ("XREVRANGE", key("losses"), "+", "-", "COUNT", 1),
         )
+        dead, losses, births, jobs, sync, last_loss = told
         queues, unacked = self.queues()
         return Figures(
             now_s=int(seconds) + int(micros) / 1e6,
@@ -110,6 +112,7 @@ class Overview:
             owed=self._owed(),
             owed_is_bounded=owing > MOST_SUMMED,
             parked=parked,
+            stuck=stuck,
             parked_jobs=parked_jobs,
             dead_letters=dead,
             losses=losses,

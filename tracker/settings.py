@@ -198,6 +198,11 @@ class Settings(BaseModel):
 
     A week, so that it outlives a holiday weekend."""
 
+    stuck_after_s: PositiveDuration = 20 * 60.0
+    """How long a submitted instance may be without a record, a push or news from the API before it is shown as stuck.
+
+    Longer than a restart of anything on the way or a slow extractor takes, and seen within the hour."""
+
     history_max_entries: Annotated[int, BeforeValidator(forms.integer(1000, 100_000_000))] = 100_000
     """How many entries of what has happened Redis keeps; older ones go.
 

@@ -129,6 +129,7 @@ def check_completion(self: Task, instance_ids: list[str] | None = None) -> None:
         complete_instances.apply_async((named,), {"force": True}, argsrepr=_names(named), headers={"by": asked_by(self)})
         return
     tend_history()
+    look_for_stuck()
     if backlogged():
         log.warning("push_queue_backlogged", more_than=BACKLOG)
         return
@@ -151,6 +152,15 @@ def sync_active_instances() -> None:
     if listing is not None and not backlogged():
         for some in counting.chunks(listing.missing, PUSH_CHUNK):
             complete_instances.apply_async((some,), argsrepr=_names(some))
+
+
+def look_for_stuck() -> None:
+    """Say once of each instance that it is stuck, and once that it moves again."""
+    found = rooms().progress.look(rooms().settings.stuck_after_s)
+    for view in found.stuck:
+        log.warning("instance_stuck", instance_id=view.id, job_id=view.job_id, reason=view.stuck)
+    for instance_id in found.moving:
+        log.info("instance_moves_again", instance_id=instance_id)
 
 
 def tend_history() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from tracker.instance import DONE, FAILED
+from tracker.stuck import why_stuck
 
 T = TypeVar("T")
 
@@ -57,8 +58,9 @@ class InstanceView:
     `state` is one of `STATES` in words. `total` is None until the API has told it, `inserted` is what the API has
     confirmed, `owed` what it has not, `counted` what this ledger has counted, `by_hand` what people have added.
     `aside` is what a birth has set aside and no GET has settled yet. `tries` are failures in a row with their
-    `reason`, `unverified` the difference that retention of the topic left unexplained. Times are seconds since 1970
-    by Redis' clock.
+    `reason`, `unverified` the difference that retention of the topic left unexplained. `moved_s` is when it was last
+    pushed, or the API had news; `stuck` says in words why it stands still, "" when it does not. Times are seconds since
+    1970 by Redis' clock.
     """
 
     id: str
@@ -81,6 +83,9 @@ class InstanceView:
     last_record_s: float | None
     ended_s: float | None
     unverified: int | None
+    moved_s: float | None = None
+    stuck_since_s: float | None = None
+    stuck: str = ""
 
     @property
     def over(self) -> bool:
@@ -210,6 +215,7 @@ class Figures:
     owed: int
     owed_is_bounded: bool
     parked: int
+    stuck: int
     parked_jobs: int
     dead_letters: int
     losses: int
@@ -244,7 +250,7 @@ def read_instance(instance_id: str, raw: Mapping[str, str], number: str | None, 
         raw = {name: value for name, value in raw.items() if name not in _VOIDED_BY_A_BIRTH} | {"aside": raw.get("hand", "0")}
     ended, parked = _seconds(raw, "end"), raw.get("pk") or None
     next_try_s = _seconds(raw, "nb")
-    return InstanceView(
+    view = InstanceView(
         id=instance_id,
         state=_state(raw),
         total=int(raw["total"]) if raw.get("total") else None,
@@ -265,7 +271,13 @@ def read_instance(instance_id: str, raw: Mapping[str, str], number: str | None, 
         last_record_s=_seconds(raw, "last"),
         ended_s=ended,
         unverified=int(raw["unv"]) if raw.get("unv") else None,
+        moved_s=_seconds(raw, "mv"),
     )
+    since_s = _seconds(raw, "stk")
+    latest_s = max(view.last_record_s or 0.0, view.moved_s or 0.0)
+    if since_s is None or ended or parked or latest_s > since_s:
+        return view
+    return dataclasses.replace(view, stuck_since_s=since_s, stuck=why_stuck(view, now_ms / 1000))
 
 
 def _state(raw: Mapping[str, str]) -> str:

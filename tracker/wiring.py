@@ -22,6 +22,7 @@ from tracker.history.stream import HistoryStream
 from tracker.import_api import ImportApi
 from tracker.ledger import Ledger
 from tracker.ledger_scripts import connect
+from tracker.progress import Progress
 from tracker.pushing import Rules
 from tracker.settings import Settings, load
 
@@ -39,6 +40,7 @@ class Rooms:
             watch_s=settings.check_complete_interval_s,
         )
         self.ledger = make_ledger(settings)
+        self.progress = Progress(self.ledger.client, self.ledger.prefix)
         self.history = HistoryStream(self.ledger.client, self.ledger.prefix)
         self.database = make_database(settings.db_access)
         service_token = _plain(settings.service_auth_token)

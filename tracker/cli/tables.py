@@ -112,7 +112,8 @@ def _figures(figures: Figures, lag: str) -> RenderableType:
     table.add_column(overflow="fold")
     more = "more than " if figures.owed_is_bounded else ""
     for name, text in (
-        ("instances", f"{figures.followed} followed, {figures.finished} finished, {figures.parked} parked, {figures.settling} settling"),
+        ("instances", f"{figures.followed} followed, {figures.finished} finished, {figures.settling} settling"),
+        ("waiting", f"{figures.parked} parked, {figures.stuck} stuck"),
         ("owed", f"{more}{in_number(figures.owed, 'observation')} of {in_number(figures.owing, 'instance')}"),
         ("jobs", f"{figures.jobs_pending} pending, {figures.parked_jobs} parked"),
         ("troubles", f"{in_number(figures.dead_letters, 'dead letter')}, {in_number(figures.losses, 'loss', 'losses')} of Kafka records"),

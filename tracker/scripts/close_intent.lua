@@ -11,7 +11,7 @@ local back = ARGV[6] == 'read back'
 if ARGV[4] == 'applied' then
   local delta, owed = tonumber(v[1]), tonumber(v[3])
   local inserted = int(tonumber(v[2]) + delta)
-  redis.call('HSET', k, 'ins', inserted, 'et', ARGV[5])
+  redis.call('HSET', k, 'ins', inserted, 'et', ARGV[5], 'mv', int(NOW))
   set_owed(k, ARGV[1], owed, owed - delta)
   tally('pushed', delta)
   tally(back and 'push:read back applied' or 'push:applied')

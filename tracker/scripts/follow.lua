@@ -8,7 +8,7 @@ local new = 0
 for n = 2, #ARGV, 5 do
   local id, job, total, inserted, tasks = ARGV[n], ARGV[n + 1], ARGV[n + 2], tonumber(ARGV[n + 3]) or 0, ARGV[n + 4]
   local k = touch(id)
-  local v = redis.call('HMGET', k, 'aside', 'owed', 'dl', 'end', 'et', 'ins', 'unk', 'total', 'job')
+  local v = redis.call('HMGET', k, 'aside', 'owed', 'dl', 'end', 'et', 'ins', 'unk', 'total', 'job', 'tasks')
   if job == '' then job = v[9] or '' end
   if v[7] then
     -- The API knows it by now, whatever it said when it was asked: what waits for that need not wait any longer.
@@ -25,6 +25,7 @@ for n = 2, #ARGV, 5 do
     -- Ended by our knowledge, submitted by the listing's, which may be older: a GET decides.
     redis.call('ZADD', P .. 'watched', 'NX', NOW, id)
   else
+    if total ~= (v[8] or '') or tasks ~= (v[10] or '') then redis.call('HSET', k, 'mv', int(NOW)) end
     redis.call('HSET', k, 'st', ARGV[1], 'total', total, 'tasks', tasks)
     if job ~= '' then redis.call('HSET', k, 'job', job) end
     -- `ins` belongs to the ETag that stands beside it: the listing may only fill it in where there is none.
@@ -41,6 +42,7 @@ for n = 2, #ARGV, 5 do
     end
     if redis.call('ZADD', P .. 'followed', 'NX', NOW, id) == 1 then
       new = new + 1
+      redis.call('ZADD', P .. 'progress', 'NX', NOW, id)
       audit('registered', id, job, 'f', 'listing')
     end
     if total ~= '' and total ~= (v[8] or '') then audit('total', id, job, 'n', total, 'b', v[8]) end

@@ -16,6 +16,8 @@
 --   leisure                 zset    instances set aside at a birth and not listed: settled a few at a time -> since (ms)
 --   followed                zset    instances not ended -> followed since (ms)
 --   finished                zset    instances ended -> ended (ms)
+--   progress                zset    instances followed -> last progress as far as it was looked at (ms)
+--   stuck                   zset    instances that have stood still for STUCK_AFTER -> when that was seen (ms)
 --   parked                  zset    instances set aside for a person -> since (ms)
 --   jobs                    zset    jobs pending -> due (ms);   parked_jobs  zset  jobs unknown to the Import API -> since (ms)
 --   j:<job>                 hash    token, until (lock), sent, open (copies without an answer), wanted (times asked for), tries, why, st,
@@ -39,7 +41,7 @@
 --   aside (present: not settled since the birth)   total   ins (inserted at the API, last known)   st (state)   job   et (ETag)   tasks (open ones)
 --   dl bf im sent: the open intent: delta, inserted before, If-Match ("" without), sent (ms)      lk lu: lock token, until (ms)
 --   nb not before (ms)   tr tries   why reason   k an outstanding task is expected until (ms)   unk unknown to the API, times in a row
---   pk parked: kind   pkd since (ms)   ps state PUT sent (ms)   first, last: first seen, last record (ms)   end ended (ms)   unv unverified
+--   pk parked: kind   pkd since (ms)   ps state PUT sent (ms)   mv last push, or news from the API (ms)   stk seen to be stuck (ms)   first, last: first seen, last record (ms)   end ended (ms)   unv unverified
 --
 -- Fields of an entry of history. Its id is the time.
 --   w what: registered total first pushed completed failed ended job_completed job_failed job_parked birth verified loss epoch
@@ -188,6 +190,7 @@ end
 -- Returns whether it is new.
 local function follow(id)
   redis.call('ZREM', P .. 'finished', id)
+  redis.call('ZADD', P .. 'progress', 'NX', NOW, id)
   return redis.call('ZADD', P .. 'followed', 'NX', NOW, id) == 1
 end
 

@@ -7,6 +7,7 @@ local k = P .. 'i:' .. id
 local v = redis.call('HMGET', k, 'g', 'pk', 'job')
 if v[1] ~= NUMBER or not v[2] then return {'NOT_PARKED', ''} end
 redis.call('HDEL', k, 'nb')
+redis.call('HSET', k, 'mv', int(NOW))
 -- One that the API does not know stays parked until a GET shows it: it gathers, and is tried all the same.
 if v[2] ~= 'unknown' then
   redis.call('HDEL', k, 'pk', 'pkd')

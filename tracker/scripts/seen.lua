@@ -7,8 +7,9 @@ local k = held(id, ARGV[2], tonumber(ARGV[3]))
 if not k then return LOST end
 local total, inserted = ARGV[6], tonumber(ARGV[7])
 if not inserted then return {'ERROR', 'the inserted count must be a number'} end
-local v = redis.call('HMGET', k, 'aside', 'owed', 'dl', 'pk', 'total', 'job')
+local v = redis.call('HMGET', k, 'aside', 'owed', 'dl', 'pk', 'total', 'job', 'st', 'ins', 'tasks')
 local job = ARGV[5] ~= '' and ARGV[5] or v[6]
+if ARGV[4] ~= (v[7] or '') or total ~= (v[5] or '') or inserted ~= tonumber(v[8]) or ARGV[9] ~= (v[9] or '') then redis.call('HSET', k, 'mv', int(NOW)) end
 redis.call('HSET', k, 'st', ARGV[4], 'total', total, 'ins', int(inserted), 'et', ARGV[8], 'tasks', ARGV[9])
 if ARGV[5] ~= '' then redis.call('HSET', k, 'job', ARGV[5]) end
 redis.call('HDEL', k, 'unk')

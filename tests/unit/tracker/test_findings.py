@@ -9,7 +9,7 @@ from tracker import findings
 from tracker.findings import Seen
 from tracker.history.stream import Draining
 from tracker.settings import Settings
-from tracker.views import Figures, LedgerView, SyncView
+from tracker.views import Figures, LedgerView, SyncView, read_instance
 
 NOW = 1_000_000.0
 
@@ -36,6 +36,7 @@ FIGURES = Figures(
     owed=0,
     owed_is_bounded=False,
     parked=0,
+    stuck=0,
     parked_jobs=0,
     dead_letters=0,
     losses=0,
@@ -258,6 +259,16 @@ def test_dead_letters_without_room_are_critical_and_say_what_to_do() -> None:
     found = findings.set_aside(with_figures(dead_letters=10_000), SETTINGS)
     assert found.status == "CRITICAL"
     assert "tracker dead-letters list" in found.message
+
+
+def test_what_is_stuck_is_counted_and_the_first_are_named() -> None:
+    assert findings.stuck(WELL, SETTINGS).status == "OK"
+    view = read_instance("i-1", {"g": "1", "st": "submitted", "stk": "1000", "first": "1"}, "1", 2_000_000)
+    found = findings.stuck(replace(with_figures(stuck=2), standing=(view,)), SETTINGS)
+    assert found.status == "WARNING"
+    assert found.message.startswith("2 instances without a record, a push or news for 20 min: i-1: the Dataset API has no total yet")
+    assert found.message.endswith("; …")
+    assert findings.stuck(with_figures(stuck=2), SETTINGS).message.endswith("see tracker status")
 
 
 def test_nothing_set_aside_is_well_and_so_is_a_loss_of_long_ago() -> None:
