@@ -303,3 +303,11 @@ def test_a_delayed_call_takes_its_time_and_others_do_not(stand_in: StandIn) -> N
         assert put["took_s"] >= 0.05 > get["took_s"]
 
     run(stand_in, scenario)
+
+
+def test_what_is_stored_is_forgotten_by_the_beginning_of_its_id(dataset: Dataset) -> None:
+    api = dataset("today", {"id": "r1-1"}, {"id": "r1-2"}, {"id": "r2-1"})
+    assert api.delete("/sandbox/state?prefix=r1-").status_code == 204
+    assert list(api.get("/sandbox/counts").json()) == ["r2-1"]
+    assert api.delete("/sandbox/state").status_code == 204
+    assert api.get("/sandbox/counts").json() == {}
