@@ -95,8 +95,8 @@ class Sampler:
         try:
             self.series["redis used_memory MB"].append((at, client.info("memory")["used_memory"] / 1e6))
             self.series["redis keys"].append((at, float(client.dbsize())))
-            for stream in ("dead", "losses", "births"):
-                self.series[f"stream {stream} keys"].append((at, float(client.xlen(f"{prefix}{stream}"))))
+            for key in client.scan_iter(count=1000, _type="stream"):
+                self.series[f"stream {str(key).removeprefix(prefix)} keys"].append((at, float(client.xlen(key))))
             for kept in ("owing", "watched", "leisure", "followed", "finished", "parked", "jobs"):
                 self.series[f"zset {kept} keys"].append((at, float(client.zcard(f"{prefix}{kept}"))))
         except (redis.RedisError, httpx.HTTPError):
