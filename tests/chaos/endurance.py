@@ -31,6 +31,9 @@ WARM_UP_SHARE = 1 / 3
 ALLOWED_SHARE, ALLOWED_MB, ALLOWED_KEYS = 0.05, 3.0, 300.0
 """How far the fitted line may rise from the end of the warm-up to the end: a share of the mean, or so much, whichever is more."""
 
+BOUNDED = {"HISTORY_MAX_ENTRIES": "1000"}
+"""What only its own bound keeps from growing is to reach it during the warm-up."""
+
 ROUND_FAULTS, ROUND_GAP_S = 25, 2.0
 
 ENDING = ("killed", "stopped", "replaced", "lost", "purge", "kafka", "redis_wiped", "suspended_past")
@@ -121,14 +124,17 @@ def run(campaign: Campaign, minutes: float, output: Path | None) -> bool:
     only = [name for name, kind in KINDS.items() if kind.disrupts == "none" and not any(part in name for part in ENDING)]
     ends = time.monotonic() + minutes * 60
     number, well = options.first, True
-    with system_up(options, options.generation_of(number), number) as (world, system), Sampler(world, system) as sampler:
+    with system_up(options, options.generation_of(number), number, BOUNDED) as (world, system), Sampler(world, system) as sampler:
         while well and time.monotonic() < ends:
             begun = time.monotonic()
             this = Round(world, system, seed=options.seed, number=number, settle_timeout_s=options.settle_timeout_s, note=lambda _: None)
             this.disrupts = "none"
             try:
                 this.open()
-                this.storm(ROUND_FAULTS, ROUND_GAP_S, only)
+                this.storm(BOUNDED = {"HISTORY_MAX_ENTRIES": "1000"}
+"""What only its own bound keeps from growing is to reach it during the warm-up."""
+
+ROUND_FAULTS, ROUND_GAP_S, only)
                 this.close()
                 this.clear()
             except Wrong as wrong:
