@@ -131,10 +131,7 @@ def run(campaign: Campaign, minutes: float, output: Path | None) -> bool:
             this.disrupts = "none"
             try:
                 this.open()
-                this.storm(BOUNDED = {"HISTORY_MAX_ENTRIES": "1000"}
-"""What only its own bound keeps from growing is to reach it during the warm-up."""
-
-ROUND_FAULTS, ROUND_GAP_S, only)
+                this.storm(ROUND_FAULTS, ROUND_GAP_S, only)
                 this.close()
                 this.clear()
             except Wrong as wrong:
