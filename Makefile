@@ -15,7 +15,7 @@ FLOWER_COLUMNS := name,args,state,received,runtime,worker
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test simulate chaos endurance lint format up debug flower lock clean
+.PHONY: help install demo test simulate fuzz chaos endurance lint format up debug flower lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
@@ -49,6 +49,9 @@ chaos: install ## Real Kafka and Valkey, faults at random (FAULTS=200, SEED=, RA
 
 endurance: install ## Steady load with faults; fails when memory or Redis grows (MINUTES=60, SEED=, ARGS=)
 	$(BIN)/python -m tests.chaos endurance --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+fuzz: install ## Throw random input at what foreign input can reach (MINUTES=5, FIRST=0)
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),5) --first $(or $(FIRST),0)
 
 lint: install ## Check style, types and layers
 	$(BIN)/ruff check .

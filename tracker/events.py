@@ -15,6 +15,7 @@ the everyday batch, of which nothing is applied yet; the records one by one, a b
 
 import base64
 import json
+import re
 import sys
 import zlib
 from array import array
@@ -32,6 +33,14 @@ BATCH_FORMAT = 2
 
 MAX_COUNT = 2**31 - 1
 """The Avro schema's `int`: the largest count one record can carry."""
+
+LARGEST_OFFSET = 2**53
+"""The largest offset that is counted with: Lua's numbers are exact up to here. Kafka would need 285 years at a million records a second."""
+
+WHOLE = f"a whole number from 0 to {LARGEST_OFFSET}"
+
+_NO_CHARACTER = re.compile(r"[\ud800-\udfff]")
+"""Halves of characters, which JSON can write and UTF-8 cannot."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -123,16 +132,23 @@ class Batch:
         """
         values = dict(message)
         if values.pop("format", None) != BATCH_FORMAT:
-            raise BadInput(f"batch format {message.get('format')!r}: expected {BATCH_FORMAT}; upgrade the workers before the bridges")
+            raise BadInput(f"batch format {message.get('format')!r:.100}: expected {BATCH_FORMAT}; upgrade the workers before the bridges")
         expected = {field.name: int if field.name in {"partition", "start", "end", "records"} else str for field in fields(cls)}
         for name, kind in expected.items():
-            if not isinstance(values.get(name), kind) or isinstance(values.get(name), bool):
-                raise BadInput(f"batch argument {name}={values.get(name)!r}: expected {kind.__name__}")
+            if not _is(values.get(name), kind):
+                raise BadInput(f"batch argument {name}={values.get(name)!r:.100}: expected {'a text' if kind is str else WHOLE}")
         for name in values.keys() - expected.keys():
-            raise BadInput(f"batch argument {name}: not known")
+            raise BadInput(f"batch argument {name!r:.100}: not known")
         if values["kind"] not in {"counts", "registrations"}:
-            raise BadInput(f"batch argument kind={values['kind']!r}: expected counts or registrations")
+            raise BadInput(f"batch argument kind={values['kind']!r:.100}: expected counts or registrations")
         return cls(**values)
+
+
+def _is(value: object, kind: type) -> bool:
+    """Whether an argument is a text that Redis can be told, or a whole number that Lua can hold."""
+    if isinstance(value, str):
+        return kind is str and not _NO_CHARACTER.search(value)
+    return kind is int and isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_OFFSET
 
 
 Value = TypeVar("Value", bound=Hashable)

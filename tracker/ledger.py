@@ -155,6 +155,7 @@ class Ledger(Scripts):
             batch.payload,
             self._kick_ms,
             self.dead_letters_max,
+            batch.records,
         )
         return reply[3:] if reply[0] == "OK" else None
 

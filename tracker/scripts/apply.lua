@@ -1,6 +1,6 @@
 -- Apply one batch: each record once, in whatever order, cut or number of copies the batches come.
 -- ARGV: ledger, topic, partition, epoch, start, end, kind, checksum, payload, how long a push task is expected (ms),
---   the most dead letters
+--   the most dead letters, how many records the payload has
 -- Reply: OK, next, records applied now, instances to push …
 local no = refusal()
 if no then return no end
@@ -50,6 +50,7 @@ for _, letter in ipairs(dead) do
     return {'ERROR', 'a dead letter needs offset, reason and raw bytes'}
   end
 end
+if records + #dead ~= tonumber(ARGV[12]) then return {'ERROR', 'the payload has ' .. records + #dead .. ' records, expected ' .. ARGV[12]} end
 
 local fresh = start >= p.next      -- nothing of this range has been seen
 for _, r in ipairs(p.ranges) do

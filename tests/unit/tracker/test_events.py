@@ -140,6 +140,16 @@ def test_a_message_that_lacks_an_argument_is_refused() -> None:
         Batch.from_message(message)
 
 
+@pytest.mark.parametrize(
+    "name, value", [("payload", "\ud800"), ("topic", "\udfff"), ("end", 2**53 + 1), ("partition", -1), ("start", 10**400)]
+)
+def test_a_message_with_what_redis_or_lua_cannot_hold_is_refused(name: str, value: object) -> None:
+    with pytest.raises(BadInput, match=name) as refused:
+        Batch.from_message(BATCH.to_message() | {name: value})
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 300
+
+
 def test_a_checksum_tells_records_and_places_apart() -> None:
     assert checksum(5, b"value") == checksum(5, b"value")
     assert len({checksum(5, b"value"), checksum(6, b"value"), checksum(5, b"other"), checksum(5, b"")}) == 4
