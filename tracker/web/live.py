@@ -28,6 +28,9 @@ MOST_STREAMS = 200
 STILL_S = 5.0
 """How often a stream says something even if nothing is new, so that a page knows that it is live."""
 
+AFTER_A_MISTAKE_S = 1.0
+"""What a look that broke is taken to have cost, so that the next one does not follow at once."""
+
 
 class Live:
     """Looks, renders what is open, and wakes the streams."""
@@ -57,22 +60,25 @@ class Live:
     async def keep_looking(self) -> None:
         """Look for ever. Whatever breaks is logged, and does not end the looking."""
         while True:
-            started_s = time.monotonic()
+            took_s = AFTER_A_MISTAKE_S
             try:
-                self._rendered = await asyncio.to_thread(self._look, tuple(self._open))
+                self._rendered, took_s = await asyncio.to_thread(self._look, tuple(self._open))
             except Exception:
                 log.exception("pages_broke")
             self._tell()
             self._wanted.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pages.watch.pause_s(time.monotonic() - started_s)):
+                async with asyncio.timeout(self._pages.watch.pause_s(took_s)):
                     await self._wanted.wait()
 
-    def _look(self, asked: tuple[Asked, ...]) -> dict[Asked, Rendered]:
+    def _look(self, asked: tuple[Asked, ...]) -> tuple[dict[Asked, Rendered], float]:
+        """Look, and render what is open; also tells what that took of a processor's time (s)."""
+        started_s = time.thread_time()
         if asked:
             self._pages.watch.asked()
         self._pages.watch.look()
-        return {page: self._pages.view(page) for page in asked}
+        rendered = {page: self._pages.view(page) for page in asked}
+        return rendered, time.thread_time() - started_s
 
     @property
     def full(self) -> bool:

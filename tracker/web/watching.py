@@ -19,13 +19,16 @@ WATCHED_S, REST_S = 1.0, 5.0
 """Seconds between two looks while pages are open, and while none is."""
 
 SHARE = 4
-"""After a look it is waited for so many times as long as the look took."""
+"""After a look it is waited for so many times as long as the look took of a processor: a fifth of it at most is spent here."""
 
 WATCHED_FOR_S = 30.0
 """How long after the last page was asked for somebody is taken to watch."""
 
 STRETCH, LONG_STRETCH, ENDED_STRETCH = 400, 2000, 200
 """Instances of a walk's next stretch: of those that change, of the same until all have been read once, of those that ended."""
+
+QUIET_S = 120.0
+"""After so long without a record an instance has no pace; so those that stand still take no place from those that move."""
 
 
 class Walk:
@@ -123,15 +126,21 @@ class Watch:
                     self.paces.forget(name)
                     continue
                 self.catalogue.note(view)
-                if view.ended_s is None:
+                if self._moves(view):
                     self.paces.take(name, at_s, view.inserted + view.owed)
                 else:
                     self.paces.forget(name)
         return found
 
+    def _moves(self, view: InstanceView) -> bool:
+        """Whether an instance has a pace: it has not ended, is counted, and its last record is not long ago."""
+        if view.ended_s is not None or not view.inserted + view.owed:
+            return False
+        return view.last_record_s is None or self.pulse is None or self.pulse.now_s - view.last_record_s < QUIET_S
+
     def pause_s(self, took_s: float) -> float:
-        """How long to wait after a look that took so long."""
-        if self.behind or not self.complete:
+        """How long to wait after a look that took a processor so long."""
+        if (self.behind or not self.complete) and not self.trouble:
             return took_s * SHARE
         return max(WATCHED_S if self._is_watched() else REST_S, took_s * SHARE)
 

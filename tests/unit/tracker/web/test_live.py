@@ -136,7 +136,7 @@ def test_pages_with_the_same_address_are_rendered_once_a_look(ledger: Ledger, we
     async def watch() -> None:
         async with opened(web, "/"), opened(web, "/"), opened(web, "/parts"):
             await until(lambda: web.live.streams == 3)
-            rendered = web.live._look(tuple(web.live._open))
+            rendered, _ = web.live._look(tuple(web.live._open))
             assert sorted(page.page for page in rendered) == ["imports", "parts"]
             web.live.close()
 

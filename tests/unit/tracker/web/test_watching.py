@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.unit.tracker.broken_redis import away
 from tests.unit.tracker.web_client import new_ledger
 from tracker.instance import Instance
 from tracker.ledger import Ledger
@@ -91,13 +92,21 @@ def test_it_looks_often_while_somebody_watches_and_rests_else(watch: Watch, cloc
     assert watch.pause_s(2.0) == 8.0, "a slow look is followed by a long pause"
 
 
+def test_redis_that_is_away_is_not_asked_without_a_pause() -> None:
+    watch = Watch(Reader(Ledger(away(), "p:")))
+    watch.look()
+    assert "Redis does not answer" in watch.trouble
+    assert not watch.complete
+    assert watch.pause_s(0.001) == WATCHED_S
+
+
 def test_the_end_of_all_is_that_of_the_last(ledger: Ledger, watch: Watch, clock: Clock) -> None:
-    for second in range(0, 12, 2):
+    for second in range(2, 14, 2):
         clock.now = 1000.0 + second
         follow(ledger, "quick", inserted=second * 90)
         follow(ledger, "slow", inserted=second * 10)
         watch.look()
-    assert watch.left_s() == pytest.approx(90.0)
+    assert watch.left_s() == pytest.approx(88.0)
 
 
 # -- orders -------------------------------------------------------------------------------------------------------
@@ -164,3 +173,12 @@ def test_orders_and_rows_are_bounded(monkeypatch: pytest.MonkeyPatch, ledger: Le
     for number in range(100):
         watch.catalogue.order(Wanted(q=str(number)))
     assert len(watch.catalogue._orders) == catalogue.MOST_ORDERS
+
+
+def test_what_has_stood_still_for_long_has_no_pace(ledger: Ledger, watch: Watch, clock: Clock) -> None:
+    follow(ledger, "old", "new", inserted=5)
+    ledger.client.hset(f"{ledger.prefix}i:old", "last", 1000)
+    for _ in range(3):
+        watch.look()
+        clock.now += 5
+    assert watch.paces.names() == ["new"]
