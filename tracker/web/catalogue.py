@@ -31,9 +31,9 @@ MOST_ORDERS = 32
 LONGEST_SEARCH = 200
 """Characters of a search."""
 
-IMPORTING, NEEDS_A_PERSON, COMPLETED, FAILED_ONES = "importing", "needs a person", "completed", "failed"
+IMPORTING, NEEDS_A_PERSON, STUCK, COMPLETED, FAILED_ONES = "importing", "needs a person", "stuck", "completed", "failed"
 
-GROUPS = (IMPORTING, NEEDS_A_PERSON, COMPLETED, FAILED_ONES)
+GROUPS = (IMPORTING, NEEDS_A_PERSON, STUCK, COMPLETED, FAILED_ONES)
 """Groups of states, beside the states themselves."""
 
 STATES = tuple(dict.fromkeys((*GROUPS, *views.STATES)))
@@ -54,6 +54,7 @@ class Row:
     total: int
     inserted: int
     concern: int
+    stuck: bool
     first_s: float
     last_s: float
     ended: bool
@@ -94,6 +95,7 @@ def row_of(view: InstanceView) -> Row:
         view.total or 0,
         view.inserted,
         concern(view),
+        bool(view.stuck),
         view.first_seen_s or 0.0,
         view.last_record_s or 0.0,
         view.ended_s is not None,
@@ -105,7 +107,7 @@ def concern(view: InstanceView) -> int:
     if view.state in {views.PARKED, views.GIVEN_UP}:
         return 0
     if view.ended_s is None:
-        return 1 if view.reason and view.tries else 2
+        return 1 if view.stuck or (view.reason and view.tries) else 2
     return 3
 
 
@@ -218,6 +220,7 @@ def _progress(row: Row) -> float:
 _GROUPS: dict[str, Callable[[Row], bool]] = {
     IMPORTING: lambda row: not row.ended and row.state != views.PARKED,
     NEEDS_A_PERSON: lambda row: row.concern == 0,
+    STUCK: lambda row: row.stuck,
     COMPLETED: lambda row: row.state in DONE,
     FAILED_ONES: lambda row: row.state in FAILED,
 }

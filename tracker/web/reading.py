@@ -18,7 +18,7 @@ MOST_OWING = 300
 """Of the instances that are due to be pushed first, so many are read each time."""
 
 MOST_SET_ASIDE = 200
-"""Parked instances and jobs, and pending jobs, that are read each time."""
+"""Parked and stuck instances, parked and pending jobs, that are read each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class Pulse:
     leisure: int
     owing: int
     parked: int
+    stuck: int
     parked_jobs: int
     jobs_pending: int
     dead_letters: int
@@ -61,7 +62,7 @@ class Reader(Overview):
     def pulse(self) -> Pulse:
         """Look at the whole."""
         key = self._key
-        counted = ("followed", "finished", "leisure", "owing", "parked", "parked_jobs", "jobs", "intents")
+        counted = ("followed", "finished", "leisure", "owing", "parked", "stuck", "parked_jobs", "jobs", "intents")
         (seconds, micros), owed, partitions, oldest_owed, oldest_intent, *rest = self.ask(
             ("TIME",),
             ("HGET", key("ledger"), "owed"),
@@ -73,13 +74,14 @@ class Reader(Overview):
             ("ZREVRANGE", key("finished"), 0, MOST_NEW - 1),
             ("ZRANGE", key("owing"), 0, MOST_OWING - 1),
             ("ZRANGE", key("parked"), 0, MOST_SET_ASIDE - 1),
+            ("ZRANGE", key("stuck"), 0, MOST_SET_ASIDE - 1),
             ("ZRANGE", key("parked_jobs"), 0, MOST_SET_ASIDE - 1),
             ("ZRANGE", key("jobs"), 0, MOST_SET_ASIDE - 1),
         )
         names = [f"{name}:{epoch}" for name, epoch in partitions.items()]
         told = self.ask(*(("HGET", key(f"part:{name}"), "next") for name in names)) if names else []
         sizes = dict(zip((*counted, "dead", "losses"), rest, strict=False))
-        newest, ended, owing, parked, parked_jobs, jobs = rest[len(sizes) :]
+        newest, ended, owing, parked, stuck, parked_jobs, jobs = rest[len(sizes) :]
         return Pulse(
             now_s=int(seconds) + int(micros) / 1e6,
             owed=int(owed or 0),
@@ -91,12 +93,13 @@ class Reader(Overview):
             leisure=sizes["leisure"],
             owing=sizes["owing"],
             parked=sizes["parked"],
+            stuck=sizes["stuck"],
             parked_jobs=sizes["parked_jobs"],
             jobs_pending=sizes["jobs"],
             dead_letters=sizes["dead"],
             losses=sizes["losses"],
             positions={name: int(position) for name, position in zip(names, told, strict=True) if position is not None},
-            moving=tuple(dict.fromkeys((*parked, *owing, *newest, *ended))),
+            moving=tuple(dict.fromkeys((*parked, *stuck, *owing, *newest, *ended))),
             pending_jobs=tuple(dict.fromkeys((*parked_jobs, *jobs))),
         )
 

@@ -69,7 +69,7 @@ def colour(view: InstanceView) -> str:
     """The class of an instance's state: bad, warn, ok or go."""
     if view.state in {views.PARKED, views.GIVEN_UP} or view.state in FAILED:
         return "bad"
-    return "ok" if view.state in DONE else "warn" if view.reason or view.aside else "go"
+    return "ok" if view.state in DONE else "warn" if view.reason or view.aside or view.stuck else "go"
 
 
 def job_colour(state: str) -> str:

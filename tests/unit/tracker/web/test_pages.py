@@ -198,6 +198,17 @@ def test_parked_instances_come_first_and_on_a_page_of_their_own(ledger: Ledger, 
     assert shown_ids(client.get(f"/?state={quote('needs a person')}").text) == ["odd"]
 
 
+def test_what_stands_still_comes_before_what_moves(ledger: Ledger, client: Client) -> None:
+    for name in ("a", "still", "z"):
+        follow(ledger, name, f"j-{name}")
+    ledger.client.hset(f"{ledger.prefix}i:still", mapping={"stk": 4102444800000, "first": 1000})
+    ledger.client.zadd(f"{ledger.prefix}stuck", {"still": 1000})
+    page = client.get("/").text
+    assert shown_ids(page)[0] == "still"
+    assert "1 stuck" in text_of(page)
+    assert shown_ids(client.get("/?state=stuck").text) == ["still"]
+
+
 def test_parts_that_are_not_well_say_so_on_the_first_page(ledger: Ledger) -> None:
     looks = Looks()
     looks.found[BEAT] = Finding("CRITICAL", "no Beat is alive")
