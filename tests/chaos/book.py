@@ -82,8 +82,8 @@ class Job:
 
     @property
     def closed(self) -> bool:
-        """Whether no record of it is to come, and both APIs' other callers have said all there is to say."""
-        return all(each.closed and each.sent == each.acked and (each.told == each.total or each.failed) for each in self.instances)
+        """Whether it must have ended: each of its instances has failed, or is wholly in Kafka and its total told."""
+        return all(each.failed or (each.closed and each.sent == each.acked and each.told == each.total) for each in self.instances)
 
     @property
     def state(self) -> str:

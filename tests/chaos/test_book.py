@@ -68,3 +68,10 @@ def test_an_instance_that_is_cut_short_before_it_fails_does_not_fail():
     instance.take()
     instance.cut_short()
     assert (instance.plan, instance.fails, instance.closed) == ([1], False, True)
+
+
+def test_a_job_whose_only_instance_has_failed_ends_before_the_last_record(book: Book):
+    instance = book.instances["j-1-1"]
+    instance.plan.append(9)
+    instance.failed = True
+    assert not book.check({"j-1-1": 4_321_000}, {"j-1-1": "failed"}, {"j-1": "failed"})
