@@ -69,7 +69,13 @@ class Api500Applied(ApiFault):
 
 @named("api_404_not_applied")
 class Api404(ApiFault):
+    """The ETag was lost between the Dataset API's read and its write."""
+
     does: ClassVar[dict[str, Any]] = {"do": "answer", "status": 404, "body": "instance not found\n"}
+
+    def draw(self) -> None:
+        super().draw()
+        self.api, self.path = "dataset-api", COUNTS
 
 
 @named("api_409_applied")

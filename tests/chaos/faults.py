@@ -144,6 +144,7 @@ class Fault(ABC):
         self.world, self.stack, self.random = world, world.stack, random_numbers
         self.uses: frozenset[str] = frozenset()
         self.hold_s = 0.0
+        self.begun = False
         self.draw()
 
     def draw(self) -> None:  # noqa: B027 - the same whatever is chosen, for most
@@ -151,7 +152,7 @@ class Fault(ABC):
 
     @abstractmethod
     def inject(self) -> None:
-        """Do it. Raises NotNow when it cannot be done."""
+        """Do it. Raises NotNow when it cannot be done; what has been done by then is undone if `begun` is set."""
 
     def undo(self) -> None:  # noqa: B027 - see the next line
         """Make it as it was; nothing where the supervisor or the system itself has to."""

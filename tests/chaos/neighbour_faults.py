@@ -69,6 +69,8 @@ class _LedgerLost(_OnRedis):
         self.uses = frozenset({"valkey", "kafka", *self.world.names("bridge")})
 
     def _note(self) -> None:
+        """Remember how it was; from now on there is something to undo."""
+        self.begun = True
         self.born_before = self.world.said("ledger_born")
         self.number_before = self.world.stamp()[0]
         self.world.births += 1
@@ -121,7 +123,6 @@ class RedisTailCut(_LedgerLost):
         self._note()
         self.stack.kill("valkey")
         if _last_file(self.stack.valkey.data)[0] != file:
-            self._start()
             raise NotNow("the file was rewritten meanwhile")
         with file.open("r+b") as written:
             written.truncate(size)
@@ -136,12 +137,11 @@ class RedisSnapshotPutBack(_LedgerLost):
 
     def inject(self) -> None:
         data, copy = _files(self.stack.valkey.data), self.stack.folder / "valkey-copy"
+        self.begun = True
         self.stack.stop("valkey")
-        try:
-            shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(data, copy)
-        finally:
-            self._start()
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(data, copy)
+        self._start()
         stamp = self.world.stamp()
         time.sleep(1.0)
         self._wait_known(stamp)
@@ -215,10 +215,12 @@ class _WithoutBridges(Fault):
             self.stack.start(name)
 
     def _stop_bridges(self) -> None:
+        self.begun = True
         for name in self.world.names("bridge"):
             self.stack.stop(name)
 
     def _kill_bridges(self) -> None:
+        self.begun = True
         for name in self.world.names("bridge"):
             self.stack.kill(name)
 
@@ -239,7 +241,6 @@ class GroupRewound(_WithoutBridges):
                 stack.kafka.commit(stack.group, stack.inserted_topic, offsets)
             except (KafkaFailed, KafkaError) as error:  # a bridge that had to be killed is a member until its session is over
                 if time.monotonic() > deadline:
-                    self.undo()
                     raise NotNow(str(error)) from error
                 time.sleep(0.2)
             else:
@@ -267,7 +268,7 @@ class RetentionOvertakes(_WithoutBridges):
         traffic.flush()
         applied = committed(self)
         for partition, end in traffic.ends().items():
-            before = self.random.randint(min(applied.get(partition, 0), end), end)
+            before = self.random.randint(min(applied.get(partition, end), end), end)
             self.stack.kafka.delete_records(self.stack.inserted_topic, partition, before)
             key = traffic.life, partition
             self.world.deleted[key] = max(before, self.world.deleted.get(key, 0))
@@ -302,6 +303,7 @@ class TopicMadeAnew(Fault):
         world, stack, traffic = self.world, self.stack, self.world.traffic
         world.until(lambda: world.epoch() not in {"", *world.lives_ended.values()}, BIRTH_TIMEOUT_S, "the last topic is not begun yet")
         self.said_before = world.said("partition_started")
+        self.begun = True
         if self.bridges_down:
             for name in world.names("bridge"):
                 stack.kill(name)

@@ -110,6 +110,8 @@ class Storm:
                 fault.inject()
             except NOT_DONE as reason:
                 self._note(f"not done: {fault.told()}: {type(reason).__name__}: {reason}")
+                if fault.begun:
+                    fault.undo()
                 self._outcome.not_done[fault.name] += 1
                 return
             self._note(f"done: {fault.told()}")
@@ -197,6 +199,8 @@ class Round:
         self.traffic.wind_up()
         self.outcome.settle_s.append(round(self._settle("the round", time.monotonic()), 3))
         time.sleep(QUARANTINE_S + 0.2)
+        if self.disrupts == "records":  # what was on its way when its topic ended may have come since
+            self.outcome.written_off = self.world.write_off()
         counts, states, jobs = self._said()
         changed = self.book.check(counts, states, jobs)
         if changed:
