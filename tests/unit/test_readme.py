@@ -18,6 +18,20 @@ README = (ROOT / "README.md").read_text("utf-8")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
+THE_ORIGINALS = """
+     
+    BIND_ADDR INPUT_FILE_AVAILABLE_TOPIC IMPORT_OBSERVATIONS_INSERTED_TOPIC KAFKA_ADDR KAFKA_VERSION KAFKA_OFFSET_OLDEST
+    INPUT_FILE_AVAILABLE_CONSUMER_GROUP IMPORT_OBSERVATIONS_INSERTED_CONSUMER_GROUP HIERARCHY_BUILT_CONSUMER_GROUP
+    SEARCH_BUILT_CONSUMER_GROUP HIERARCHY_BUILT_TOPIC SEARCH_BUILT_TOPIC DATA_IMPORT_COMPLETE_TOPIC
+    KAFKA_SEC_PROTO KAFKA_SEC_CLIENT_CERT KAFKA_SEC_CLIENT_KEY KAFKA_SEC_CA_CERTS KAFKA_SEC_SKIP_VERIFY
+    IMPORT_API_ADDR DATASET_API_ADDR IMPORT_API_AUTH_TOKEN DATASET_API_AUTH_TOKEN SERVICE_AUTH_TOKEN
+    CHECK_COMPLETE_INTERVAL INITIALISE_LIST_INTERVAL INITIALISE_LIST_ATTEMPTS DATASET_API_MAX_WORKERS DATASET_API_BATCH_SIZE
+    HEALTHCHECK_INTERVAL HEALTHCHECK_CRITICAL_TIMEOUT GRACEFUL_SHUTDOWN_TIMEOUT HUMAN_LOG DB_ACCESS DATABASE_ADDRESS DATABASE_POOL_SIZE
+    GRAPH_DRIVER_TYPE GRAPH_ADDR NEPTUNE_TLS_SKIP_VERIFY ZEBEDEE_URL
+""".split()
+"""The settings of the Go service, of both its generations."""
+
+
 def rows_of_the_table(heading: str, text: str = README) -> list[list[str]]:
     """The cells of the first table below a heading, without its head."""
     section = re.split(rf"^#+ {re.escape(heading)}$", text, maxsplit=1, flags=re.MULTILINE)[1]
@@ -93,10 +107,15 @@ def test_every_make_target_named_is_in_the_makefile():
 
 def test_every_setting_named_is_one():
     """Names in capitals with an underscore, between backquotes, are settings, or Celery's."""
-    known = {row.name for row in describe(Settings())} | {"REMAP_SIGTERM", "BATCH_SIZE", "BATCH_WAIT_TIME"}
+    known = {row.name for row in describe(Settings())} | set(THE_ORIGINALS) | {"REMAP_SIGTERM", "BATCH_SIZE", "BATCH_WAIT_TIME"}
     for document in DOCUMENTS:
         for name in re.findall(r"`([A-Z]+(?:_[A-Z]+)+)(?:=[^`]*)?`", document.read_text("utf-8")):
             assert name in known, f"{name} in {document}"
+
+
+def test_every_setting_of_the_original_is_set_beside_ours():
+    told = [row[0] for row in rows_of_the_table("Settings", (ROOT / "docs" / "migrating.md").read_text("utf-8"))]
+    assert sorted(re.findall(r"`(\w+)`", " ".join(told))) == sorted(THE_ORIGINALS)
 
 
 @pytest.mark.parametrize("document, target", [pytest.param(*link, id=f"{link[0].name}: {link[1]}") for link in links()])
