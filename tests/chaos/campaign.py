@@ -192,6 +192,7 @@ def line_of(this: Round, seed: int, number: int, seconds: float) -> dict[str, An
         "written_off": outcome.written_off,
         "alone_rate": min(this.traffic.rate, ALONE_RATE),
         "recovery_s": dict(sorted(outcome.recovery_s.items())),
+        "storm_s": outcome.storm_s,
         "settle_s": outcome.settle_s,
         "seconds": round(seconds, 1),
         "wrong": outcome.wrong,

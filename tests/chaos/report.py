@@ -126,6 +126,9 @@ def _recoveries(lines: Sequence[Line]) -> str:
     alone = [each for found in times.values() for each in found]
     if alone:
         rows.append(["all", f"{sum(faults.values()):,}", len(alone), *(f"{percentile(alone, share):.1f}" for share in (0.5, 0.99))])
+    storms = [each for line in lines for each in line.get("storm_s", ())]
+    if storms:
+        rows.append(["a storm, all undone", len(storms), "–", *(f"{percentile(storms, share):.1f}" for share in (0.5, 0.99))])
     return table(["fault", "times", "of these alone", "recovered in s, p50", "p99"], rows)
 
 

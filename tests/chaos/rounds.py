@@ -61,6 +61,7 @@ class Outcome:
     not_done: Counter[str] = field(default_factory=Counter)
     hits: Counter[str] = field(default_factory=Counter)
     recovery_s: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    storm_s: list[float] = field(default_factory=list)
     settle_s: list[float] = field(default_factory=list)
     written_off: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -167,7 +168,7 @@ class Round:
         """These faults, then a rest until everything is right."""
         storm = Storm(self.outcome, self.note)
         storm.run(faults, self.random, gap_s, self.look)
-        self.rest("the storm", storm.done)
+        self.outcome.storm_s.append(round(self.rest("the storm", storm.done), 3))
 
     def alone(self, kinds: Iterable[str], lead_s: float = 0.6) -> None:
         """These faults, one by one, at a rate that leaves the machine idle: a backlog of the load's own is no recovery."""

@@ -44,6 +44,7 @@ def line(**fields: object) -> dict[str, object]:
         "written_off": 5,
         "alone_rate": 200,
         "recovery_s": {"beat_killed": [0.5, 1.5]},
+        "storm_s": [7.0],
         "settle_s": [1.0],
         "seconds": 60.0,
         "wrong": [],
@@ -60,6 +61,7 @@ def test_a_report_adds_up_several_files(tmp_path: Path):
     assert "| records | 1,000 | 1,000 | 2,000 |" in text
     assert "| records doubled | 0 | 1 | 1 |" in text
     assert "| `beat_killed` | 4 | 4 | 0.5 | 1.5 |" in text
+    assert "| a storm, all undone | 2 | – | 7.0 | 7.0 |" in text
     assert "| seeds | 1, 2 |" in text
 
 
