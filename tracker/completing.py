@@ -33,8 +33,8 @@ It is 9 times as long as the call was waited for, so that no more than a tenth o
 class Ledger(pushing.Ledger, Protocol):
     """What completing needs of the ledger."""
 
-    def take(self, instance_id: str, *, force: bool = False, by: str = "") -> Turn:
-        """Take the instance's lock."""
+    def take(self, instance_id: str, *, force: bool = False, by: str = "", push: bool = False) -> Turn:
+        """Take the instance's lock; `push` also opens an intent where nothing has to be looked at before."""
 
     def release(self, turn: Turn, *, delay_s: float = 0.0, reason: str = "", watch_s: float | None = None) -> bool:
         """Give the lock back; whether a push task should be sent now."""
@@ -129,10 +129,14 @@ class Advancing:
 
         Raises NotNow when another worker holds it or its time has not come, LedgerUnavailable, LostTurn.
         """
-        turn = self.ledger.take(instance_id, force=force, by=by)
+        # Before the script that may allow the first copy.
+        allowed_at = self.clock()
+        turn = self.ledger.take(instance_id, force=force, by=by, push=True)
         bound = log.bind(instance_id=instance_id, job_id=turn.job_id)
         try:
-            turn = await pushing.push(turn, self.ledger, self.dataset_api, self.rules, self.clock)
+            turn = await pushing.push(turn, self.ledger, self.dataset_api, self.rules, self.clock, allowed_at=allowed_at, release=not check)
+            if turn.released:
+                return Advanced(instance_id, "pushed")
             if check or turn.ended or turn.state in DONE | FAILED or (self.complete_at_once and turn.looks_complete):
                 return await self._complete(turn)
         except ComeAgain as later:

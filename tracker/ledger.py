@@ -10,6 +10,7 @@ import json
 import secrets
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, cast
 
 import redis
@@ -174,13 +175,19 @@ class Ledger(Scripts):
 
     # -- turns: one worker holds one instance ---------------------------------------------------------------------
 
-    def take(self, instance_id: str, *, force: bool = False, by: str = "") -> Turn:
-        """Take the instance's lock; raises NotNow. `force` passes over back-offs and parking, as a person asks: `by` says who."""
+    def take(self, instance_id: str, *, force: bool = False, by: str = "", push: bool = False) -> Turn:
+        """
+        Take the instance's lock; raises NotNow.
+
+        `force` passes over back-offs and parking, as a person asks: `by` says who. `push` also opens an intent for
+        what is owed, where nothing has to be looked at before: the turn then says `opened`.
+        """
         token = secrets.token_hex(8)
-        reply = self.run("take", instance_id, token, self._lease_ms, int(force), by)
+        reply = self.run("take", instance_id, token, self._lease_ms, int(force), by, int(push))
         if reply[0] != "OK":
             raise NotNow(reply[0], int(reply[1]) / 1000 if reply[1] else None)
-        return _turn(instance_id, token, reply)
+        turn = _turn(instance_id, token, reply)
+        return replace(turn, opened=True) if len(reply) > SNAPSHOT else turn
 
     def _step(self, name: str, turn: Turn, *args: str | float) -> Turn:
         return _turn(turn.instance_id, turn.token, self.run(name, turn.instance_id, turn.token, self._lease_ms, *args))
@@ -203,13 +210,17 @@ class Ledger(Scripts):
         """Allow one more copy of the open intent, with the same delta and ETag."""
         return self._step("copy_intent", turn, intent.delta, intent.etag or "")
 
-    def close_intent(self, turn: Turn, *, applied: bool, etag: str | None, how: str = "answered") -> Turn:
+    def close_intent(self, turn: Turn, *, applied: bool, etag: str | None, how: str = "answered", release: bool = False) -> Turn:
         """
         Close the open intent; `etag` is the instance's after it, None when unknown.
 
-        `how` is how the outcome was learnt: `answered`, `not sent`, `turned away`, `refused`, `read back`.
+        `how` is how the outcome was learnt: `answered`, `not sent`, `turned away`, `refused`, `read back`. `release`
+        also gives the lock back, where nothing is left to do before the next count: the turn then says `released`.
         """
-        return self._step("close_intent", turn, "applied" if applied else "not applied", etag or "", how)
+        outcome = "applied" if applied else "not applied"
+        reply = self.run("close_intent", turn.instance_id, turn.token, self._lease_ms, outcome, etag or "", how, int(release))
+        after = _turn(turn.instance_id, turn.token, reply)
+        return replace(after, released=True) if len(reply) > SNAPSHOT else after
 
     def no_answer(self) -> None:
         """Note for the metrics that what came of a PUT of counts is unknown. Never raises: the figure is worth no turn."""
@@ -367,6 +378,10 @@ class Ledger(Scripts):
             members = [m for m in cast("list[str]", self.client.zrange(f"{self.prefix}heartbeats", 0, -1)) if m.startswith(f"{kind}:")]
             values = cast("list[str | None]", self.client.mget([f"{self.prefix}heartbeat:{m}" for m in members])) if members else []
         return {m.partition(":")[2]: json.loads(v) for m, v in zip(members, values, strict=True) if v}
+
+
+SNAPSHOT = 17
+"""Entries of the reply of `snapshot` in prelude.lua; a script that has more to say puts it behind."""
 
 
 def _turn(instance_id: str, token: str, reply: list[Any]) -> Turn:

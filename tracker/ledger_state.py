@@ -101,7 +101,9 @@ class Turn:
     One instance, held by one worker under a lock with a lease that every step checks and renews.
 
     `owed` is what the API has not confirmed yet, an open intent's delta included; `aside` is not None until the
-    instance has been settled after the ledger's birth. `inserted` and `etag` belong together.
+    instance has been settled after the ledger's birth. `inserted` and `etag` belong together. `opened` says that the
+    script that made this turn has opened its intent, of which no copy has left yet; `released`, that the script has
+    given the lock back.
     """
 
     instance_id: str
@@ -118,6 +120,8 @@ class Turn:
     parked: str | None
     counted: int
     ended: bool
+    opened: bool = False
+    released: bool = False
 
     @property
     def looks_complete(self) -> bool:

@@ -13,6 +13,7 @@ other count of that instance is sent.
     anything else                                      unknown: read back
 """
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,8 +43,8 @@ class Ledger(Protocol):
     def copy_intent(self, turn: Turn, intent: Intent) -> Turn:
         """Allow one more copy of the open intent."""
 
-    def close_intent(self, turn: Turn, *, applied: bool, etag: str | None, how: str = "answered") -> Turn:
-        """Close the open intent; `how` is how its outcome was learnt."""
+    def close_intent(self, turn: Turn, *, applied: bool, etag: str | None, how: str = "answered", release: bool = False) -> Turn:
+        """Close the open intent, and with `release` the turn too; `how` is how the outcome was learnt."""
 
     def no_answer(self) -> None:
         """Note that what came of a PUT is unknown."""
@@ -123,15 +124,30 @@ READ_BACKS = 3
 """Unknown outcomes that one turn reads back before it leaves the rest to a later one."""
 
 
-async def push(turn: Turn, ledger: Ledger, api: DatasetApi, rules: Rules, clock: Callable[[], float]) -> Turn:
+async def push(
+    turn: Turn,
+    ledger: Ledger,
+    api: DatasetApi,
+    rules: Rules,
+    clock: Callable[[], float],
+    *,
+    allowed_at: float = -math.inf,
+    release: bool = False,
+) -> Turn:
     """
     Send what is owed, also what gathers meanwhile. Returns the turn, settled, or still owing after `TURN_S`.
+
+    `allowed_at` is the `clock()` before the turn was taken: a turn that says `opened` has an intent to be sent since
+    then. With `release` the lock is given back together with the last answer, where nothing else is left to do.
 
     Raises ComeAgain or Park when it cannot go on now, LostTurn when the lock has passed on. The intent, if one is
     open then, stays as it is for whoever holds the lock next.
     """
     read_backs = 0
     begun = clock()
+    if turn.opened:
+        turn = await _send(turn, ledger, api, rules, allowed_at, first_copy=True, release=release)
+        read_backs = int(turn.intent is not None)
     while True:
         if turn.intent is not None:
             turn = await _resolve(turn, turn.intent, ledger, api, rules, clock)
@@ -176,7 +192,9 @@ async def _send_what_is_owed(turn: Turn, ledger: Ledger, api: DatasetApi, rules:
     return await _send(turn, ledger, api, rules, allowed_at, first_copy=True)
 
 
-async def _send(turn: Turn, ledger: Ledger, api: DatasetApi, rules: Rules, allowed_at: float, *, first_copy: bool) -> Turn:
+async def _send(
+    turn: Turn, ledger: Ledger, api: DatasetApi, rules: Rules, allowed_at: float, *, first_copy: bool, release: bool = False
+) -> Turn:
     """Send one copy of the open intent. Returns with the intent closed, or still open when its outcome is unknown."""
     intent = turn.intent
     if intent is None:
@@ -203,7 +221,7 @@ async def _send(turn: Turn, ledger: Ledger, api: DatasetApi, rules: Rules, allow
         if error.status is None or error.status >= 500:  # noqa: PLR2004 -- a time-out or a server in trouble: not at once
             raise ComeAgain(str(error), rules.wait_s(turn.tries)) from error
         return turn
-    return ledger.close_intent(turn, applied=True, etag=etag)
+    return ledger.close_intent(turn, applied=True, etag=etag, release=release)
 
 
 async def _resolve(turn: Turn, intent: Intent, ledger: Ledger, api: DatasetApi, rules: Rules, clock: Callable[[], float]) -> Turn:

@@ -277,3 +277,57 @@ def test_a_server_that_is_away_is_said_so_and_not_asked_again() -> None:
     away = Ledger(connect("redis://127.0.0.1:1/0", timeout_s=0.2), "x:")
     with pytest.raises(LedgerUnavailable, match="does not answer"):
         away.state([TOPIC])
+
+
+def test_taking_an_instance_to_push_it_opens_its_intent(ledger: Ledger) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    ledger.release(take_settled(ledger, "i-1", inserted=2, total=9))
+    turn = ledger.take("i-1", push=True)
+    assert turn.opened
+    assert turn.intent is not None
+    assert (turn.intent.delta, turn.intent.before, turn.intent.etag) == (5, 2, "t0")
+    with pytest.raises(BadInput, match="open already"):
+        ledger.open_intent(turn, 2, "t0")
+
+
+def test_no_intent_is_opened_before_a_look_nor_over_an_open_one(ledger: Ledger) -> None:
+    ledger.apply(counts(ledger, 0, ("unseen", 5), ("without-etag", 5), ("open", 5)))
+    assert not ledger.take("unseen", push=True).opened
+    ledger.release(take_settled(ledger, "without-etag", etag=None))
+    turn = ledger.take("without-etag", push=True)
+    assert (turn.opened, turn.intent) == (False, None)
+    ledger.release(ledger.open_intent(take_settled(ledger, "open"), 0, "t0"))
+    ledger.apply(counts(ledger, 3, ("open", 1)))
+    turn = ledger.take("open", push=True)
+    assert turn.intent is not None
+    assert (turn.opened, turn.intent.delta) == (False, 5)
+    ledger.release(ledger.close_intent(turn, applied=True, etag="t1"))
+    ledger.release(ledger.close_intent(ledger.take("open", push=True), applied=True, etag="t2"))
+    assert not ledger.take("open", push=True).opened, "it owes nothing"
+
+
+def test_the_last_answer_gives_the_lock_back_where_nothing_else_is_to_be_done(ledger: Ledger) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    turn = ledger.close_intent(ledger.open_intent(take_settled(ledger, "i-1", total=9), 0, "t0"), applied=True, etag="t1", release=True)
+    assert turn.released
+    with pytest.raises(LostTurn):
+        ledger.release(turn)
+    assert owed(ledger, "i-1") == 0
+    assert ledger.due(10, 1, 10).push == ()
+    assert ledger.apply(counts(ledger, 1, ("i-1", 1))) == ["i-1"], "the next count wakes it at once"
+
+
+@pytest.mark.parametrize("more, total", [(1, 9), (0, 5), (0, None)], ids=["more is owed", "it looks complete", "no total yet"])
+def test_the_lock_stays_where_something_is_left_to_do(ledger: Ledger, more: int, total: int | None) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    turn = ledger.open_intent(take_settled(ledger, "i-1", total=total), 0, "t0")
+    ledger.apply(counts(ledger, 1, ("i-1", more)))
+    after = ledger.close_intent(turn, applied=True, etag="t1", release=True)
+    assert (after.released, after.owed) == (False, more)
+    ledger.release(after)
+
+
+def test_an_intent_that_was_not_applied_keeps_the_lock(ledger: Ledger) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    turn = ledger.open_intent(take_settled(ledger, "i-1", total=9), 0, "t0")
+    assert not ledger.close_intent(turn, applied=False, etag="t0", release=True).released

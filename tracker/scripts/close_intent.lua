@@ -1,5 +1,6 @@
 -- Close the open intent. ARGV: instance, token, lease (ms), outcome (applied | not applied), etag after it ("" for unknown),
--- how that was learnt (answered | not sent | turned away | refused | read back). Reply: a snapshot
+-- how that was learnt (answered | not sent | turned away | refused | read back),
+-- release (1: also give the lock back, where nothing is left to do before the next count). Reply: a snapshot, behind it 1 where it was given back
 local no = refusal()
 if no then return no end
 local k = held(ARGV[1], ARGV[2], tonumber(ARGV[3]))
@@ -23,4 +24,17 @@ end
 redis.call('ZREM', P .. 'intents', ARGV[1])
 redis.call('HDEL', k, 'dl', 'bf', 'im', 'sent')
 changed()
-return snapshot(k)
+local reply = snapshot(k)
+if ARGV[7] == '1' and ARGV[4] == 'applied' then
+  local w = redis.call('HMGET', k, 'owed', 'aside', 'pk', 'end', 'st', 'total', 'ins')
+  local total = tonumber(w[6] or '') or 0
+  if tonumber(w[1]) <= 0 and not w[2] and not w[3] and not w[4] and w[5] == 'submitted' and total > tonumber(w[7]) then
+    -- As release.lua does where all is well and nothing pending.
+    redis.call('HDEL', k, 'lk', 'lu', 'why', 'tr', 'nb')
+    redis.call('ZREM', P .. 'watched', ARGV[1])
+    redis.call('ZREM', P .. 'leisure', ARGV[1])
+    redis.call('ZREM', P .. 'owing', ARGV[1])
+    reply[18] = '1'
+  end
+end
+return reply

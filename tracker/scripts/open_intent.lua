@@ -9,7 +9,5 @@ if v[2] then return {'ERROR', 'an intent is open already'} end
 if v[3] then return {'ERROR', 'not settled since the birth'} end
 if owed <= 0 then return {'ERROR', 'nothing is owed'} end
 if not tonumber(ARGV[4]) then return {'ERROR', 'the count before must be a number'} end
-redis.call('ZADD', P .. 'intents', NOW, ARGV[1])
-redis.call('HSET', k, 'dl', int(owed), 'bf', ARGV[4], 'im', ARGV[5], 'sent', int(NOW))
-changed()
+open_intent(ARGV[1], k, owed, ARGV[4], ARGV[5])
 return snapshot(k)

@@ -321,3 +321,10 @@ local function snapshot(k)
   v[17] = int(NOW)
   return v
 end
+
+-- Write down that all that is owed is about to be sent: the count, the inserted count before, If-Match ("" without).
+local function open_intent(id, k, owed, before, etag)
+  redis.call('ZADD', P .. 'intents', NOW, id)
+  redis.call('HSET', k, 'dl', int(tonumber(owed)), 'bf', before, 'im', etag, 'sent', int(NOW))
+  changed()
+end

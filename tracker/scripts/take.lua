@@ -1,5 +1,6 @@
 -- Take an instance's lock. ARGV: instance, token, lease (ms), force (1: a person asks, so no back-off and no parking stands in the way),
--- who ("" for not told)
+-- who ("" for not told), push (1: also write down what is about to be sent, where nothing has to be looked at before).
+-- Reply: a snapshot, behind it 1 where an intent was opened
 local no = refusal()
 if no then return no end
 local id, lease, force = ARGV[1], tonumber(ARGV[3]), ARGV[4] == '1'
@@ -22,4 +23,14 @@ end
 if v[4] and tonumber(v[4]) > NOW then redis.call('HSET', k, 'sent', int(NOW)) end
 redis.call('HSET', k, 'lk', ARGV[2], 'lu', int(NOW + lease))
 redis.call('HDEL', k, 'k', 'nb')
-return snapshot(k)
+local opened = false
+if ARGV[6] == '1' then
+  local w = redis.call('HMGET', k, 'owed', 'dl', 'aside', 'et', 'ins')
+  if (tonumber(w[1]) or 0) > 0 and not w[2] and not w[3] and w[4] and w[4] ~= '' and tonumber(w[5]) then
+    opened = true
+    open_intent(id, k, w[1], w[5], w[4])
+  end
+end
+local reply = snapshot(k)
+if opened then reply[18] = '1' end
+return reply
