@@ -20,11 +20,14 @@ import asyncio
 import json
 import secrets
 import ssl
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any, Literal, TypeVar, cast
 from urllib.parse import quote
 
@@ -54,6 +57,11 @@ KEEP_ALIVE_S = 2.0
 """Seconds a connection may idle in the pool: the APIs close theirs after 5, and a PUT that meets the closing is of unknown outcome."""
 
 TURNED_AWAY = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
+
+if find_spec("sniffio") is None:
+    # httpcore tries to import it several times in each call: a search through all folders, a quarter of what a call costs. None says that
+    # there is no such module, which it takes as it takes the failed search: for asyncio.
+    sys.modules.setdefault("sniffio", cast("ModuleType", None))
 
 _BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
