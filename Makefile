@@ -15,7 +15,7 @@ FLOWER_COLUMNS := name,args,state,received,runtime,worker
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test simulate fuzz chaos endurance lint format up debug flower lock clean
+.PHONY: help install demo test simulate bench fuzz chaos endurance lint format up debug flower lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
@@ -39,6 +39,10 @@ demo: $(RUNNABLE) ## Run everything here and import five jobs (KEEP=1: stay up t
 
 test: install ## Run all tests (ARGS="-k name": some of them)
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
+
+bench: install ## Measure everything against its goals, 25 minutes on a quiet machine (FIGURES="throughput idle", RUNS=5)
+	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	$(BIN)/python -m benchmarks $(FIGURES) --runs $(or $(RUNS),5)
 
 simulate: install ## Run schedules of everything going wrong, on virtual time (SEEDS=1000, FIRST=0)
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)

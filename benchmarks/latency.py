@@ -3,9 +3,12 @@
 import time
 from typing import Any
 
+from kafka import KafkaProducer
+
 from benchmarks.rig import Rig
 from benchmarks.throughput import FAR, INSTANCES
 from benchmarks.writer import EACH
+from sandbox import publishers
 
 RECORDS = 5
 RATE = 10_000
@@ -18,14 +21,18 @@ def imports(rig: Rig, first: int, number: int, pause_s: float) -> list[float]:
     """Run so many imports one after another; returns the seconds of each."""
     took = []
     names = rig.seed(first, number, total=RECORDS * EACH)
+    producer = KafkaProducer(bootstrap_servers=rig.stack.kafka.address, acks="all", linger_ms=0)
     for name in names:
-        rig.stack.publish_file(name, f"job-{name}")
-        rig.stack.publish_inserted(name, (RECORDS - 1) * EACH, EACH)
+        publishers.publish_file(producer, rig.stack.file_topic, name, f"job-{name}", "s3://sandbox/observations.csv")
+        publishers.publish_inserted(producer, rig.stack.inserted_topic, name, (RECORDS - 1) * EACH, EACH)
+        producer.flush()
         time.sleep(pause_s)
         last = time.time()
-        rig.stack.publish_inserted(name, EACH, EACH)
+        publishers.publish_inserted(producer, rig.stack.inserted_topic, name, EACH, EACH)
+        producer.flush()
         rig.expected[name] = RECORDS * EACH
         took.append(float(rig.ask("completed", {"job": f"job-{name}"})["at"]) - last)
+    producer.close()
     return took
 
 

@@ -15,6 +15,7 @@ be held back for a while, as an API a few milliseconds away would.
     POST /bench/watch     {"sum": n}: waits until the inserted counts add up to n or more
     POST /bench/completed {"job": id}: waits until the job is completed; both answer {"at": seconds since 1970}
     GET  /bench/counts    {id: inserted, …}
+    GET  /bench/log       [[when, call], …], the last 1,000
     GET  /bench/stats     {"calls": …, "by": {"PUT inserted": …, …}, "sum": …}
 """
 
@@ -22,7 +23,7 @@ import asyncio
 import json
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -36,6 +37,7 @@ class Apis:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.calls: Counter[str] = Counter()
         self.completed_at: dict[str, float] = {}
+        self.log: deque[tuple[float, str]] = deque(maxlen=1000)
         self.sum = 0
         self.delay_s = 0.0
         self.waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
@@ -43,6 +45,7 @@ class Apis:
     def answer(self, method: str, path: str, if_match: str | None, body: bytes) -> tuple[int, str | None, bytes]:  # noqa: PLR0911 - one for each route
         """Apply one call; returns status, ETag, body."""
         path, _, query = path.partition("?")
+        self.log.append((time.time(), f"{method} {path}"))
         match path.split("/")[1:]:
             case ["instances", name, "inserted_observations", count] if method == "PUT":
                 self.calls["PUT inserted"] += 1
@@ -137,6 +140,8 @@ class Apis:
                 return json.dumps({"at": self.completed_at[given["job"]]}).encode()
             case "/bench/counts":
                 return json.dumps({name: instance["inserted"] for name, instance in self.instances.items()}).encode()
+            case "/bench/log":
+                return json.dumps(list(self.log)).encode()
             case "/bench/stats":
                 stats = {"calls": self.calls.total(), "by": self.calls, "sum": self.sum}
                 return json.dumps(stats).encode()
