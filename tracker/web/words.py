@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 from markupsafe import Markup
 
 from tracker import views
-from tracker.findings import age_in_words
+from tracker.findings import SEE_STATUS, Finding, age_in_words
 from tracker.instance import DONE, FAILED
 from tracker.views import InstanceView
 
@@ -95,7 +95,13 @@ def command(*words: str) -> str:
     return shlex.join(words)
 
 
+def said(finding: Finding) -> str:
+    """A finding's sentence; that `tracker status` tells more need not be said here."""
+    return finding.message.removesuffix(SEE_STATUS)
+
+
 FILTERS = {
+    "said": said,
     "number": number,
     "rate": rate,
     "exact": exact,
