@@ -181,7 +181,7 @@ def test_ids_are_text_whatever_they_hold(today: System, open_page: Open) -> None
         expect_row(page, job[0], "0 / ?")
         page.get_by_role("link", name=HOSTILE_JOB, exact=True).click()
         expect(page.locator("h1")).to_have_text(HOSTILE_JOB)
-        page.get_by_role("link", name=job[0], exact=True).click()
+        page.get_by_role("rowheader").get_by_role("link", name=job[0], exact=True).click()
         expect(page.locator("h1")).to_have_text(job[0])
         for path in (f"/job/{'x' * 300}", "/?q=xxx", page.url):
             page.goto(path)
