@@ -97,7 +97,7 @@ class Bridge:
         wait: Callable[[float], None],
         version: str = "",
     ) -> None:
-        self.closing = False
+        self.closing = self._paused = False
         self._name, self._version, self._kinds = name, version, kinds
         self._consumers, self._cluster, self._ledger = consumers, cluster, ledger
         self._publisher, self._verifier, self._window = publisher, verifier, window
@@ -207,7 +207,8 @@ class Bridge:
 
     def _holds(self, positions: Positions) -> bool:
         """Whether these positions are those of the ledger that is trusted; it is doubted when not."""
-        stamp = _stamp(positions)
+        stamp = Stamp.of(positions)
+        self._paused = positions.paused
         if positions.ledger != self._trusted:
             self._distrust(f"another is in force: {positions.ledger}")
         elif not positions.verified:
@@ -244,7 +245,12 @@ class Bridge:
     def _hold_back(self, consumer: Consumer, now: float) -> bool:
         """Let flow what has a place and room in the window. Returns whether something is held for want of room."""
         settled = [p for p in self._places if self._mine.get(p) is consumer]
-        ready = bool(self._trusted) and not self.closing and self._troubles.healthy("reading") and self._troubles.may_try("publishing", now)
+        ready = (
+            bool(self._trusted)
+            and not (self.closing or self._paused)
+            and self._troubles.healthy("reading")
+            and self._troubles.may_try("publishing", now)
+        )
         flowing = [p for p in settled if self._window.has_room(p, now)] if ready else []
         consumer.flow(flowing)
         return ready and len(flowing) < len(settled)
@@ -441,8 +447,3 @@ class Bridge:
             "version": self._version,
             "batch_format": BATCH_FORMAT,
         }
-
-
-def _stamp(positions: Positions) -> Stamp:
-    number = (positions.ledger or "0").partition("-")[0]
-    return Stamp(int(number), positions.version)

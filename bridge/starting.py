@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tracker.events import Partition
-from tracker.ledger_state import LedgerState, PartitionStart, PartitionState
+from tracker.ledger_state import LedgerState, PartitionStart, PartitionState, Positions
 
 SEAL_S = 365 * 24 * 3600.0
 """How long a ledger without partitions stays closed for pushes: until the birth that follows at once, at any rate."""
@@ -30,6 +30,11 @@ class Stamp:
 
     number: int
     version: int
+
+    @classmethod
+    def of(cls, positions: Positions) -> "Stamp":
+        """The stamp of the ledger that was read; number 0 where there is none."""
+        return cls(int((positions.ledger or "0").partition("-")[0]), positions.version)
 
     def __str__(self) -> str:
         return f"number {self.number} version {self.version}"

@@ -164,25 +164,26 @@ class Advancing:
         turn = self.ledger.seen(turn, instance)
         verdict = judge(instance, owes=turn.owed > 0 or turn.intent is not None)
         if verdict is Verdict.COMPLETE:
-            return await self._put_completed(turn, instance)
+            return await self.put_state(turn, instance, "completed")
         if verdict in {Verdict.DONE, Verdict.FAILED}:
-            return self._ended(turn, instance.state)
+            return self.note_end(turn, instance.state)
         if verdict is Verdict.WAITING_FOR_TASKS:
             again = self.ledger.release(turn, watch_s=self.rules.tasks_watch_s)
             return Advanced(turn.instance_id, "waiting for import tasks", again=again)
         again = self.ledger.release(turn, watch_s=self._watch_s(turn))
         return Advanced(turn.instance_id, "not yet", again=again)
 
-    async def _put_completed(self, turn: Turn, instance: Instance) -> Advanced:
+    async def put_state(self, turn: Turn, instance: Instance, state: str) -> Advanced:
+        """Set the state of an instance that was just read; its end is noted. Raises ComeAgain."""
         if turn.job_id:
             self.ledger.expect_job(turn.job_id)
         allowed_at = self.clock()
         # 2017's API takes `completed` from any state: an old copy could undo what an editor did since.
         wait_s = self.ledger.state_put(turn, self.rules.quarantine_s if instance.etag is None else None)
         if wait_s is not None:
-            raise ComeAgain("a PUT of completed may still be on its way", wait_s)
+            raise ComeAgain(f"a PUT of {state} may still be on its way", wait_s)
         try:
-            await self.dataset_api.put_state(turn.instance_id, "completed", instance.etag, allowed_at=allowed_at)
+            await self.dataset_api.put_state(turn.instance_id, state, instance.etag, allowed_at=allowed_at)
         except NotSent as error:
             self.ledger.state_not_put(turn)
             raise ComeAgain(str(error), self.rules.wait_s(turn.tries)) from error
@@ -190,11 +191,12 @@ class Advancing:
             again = await pushing.read(turn, self.ledger, self.dataset_api, self.rules)
             turn = self.ledger.seen(turn, again)
             if again.state in DONE | FAILED:
-                return self._ended(turn, again.state)
+                return self.note_end(turn, again.state)
             raise ComeAgain(str(error), self.rules.wait_s(turn.tries, slow=not isinstance(error, OutcomeUnknown))) from error
-        return self._ended(turn, "completed")
+        return self.note_end(turn, state)
 
-    def _ended(self, turn: Turn, state: str) -> Advanced:
+    def note_end(self, turn: Turn, state: str) -> Advanced:
+        """Note that it has ended, and have its job looked at; gives the lock back."""
         if turn.job_id:
             self.ledger.expect_job(turn.job_id)
         again = self.ledger.finish(turn, state)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from tracker.history.stream import Draining
 from tracker.settings import Settings
-from tracker.views import Figures, InstanceView
+from tracker.views import Figures, InstanceView, LedgerView
 
 Status = Literal["OK", "WARNING", "CRITICAL"]
 
@@ -108,6 +108,7 @@ def ledger(seen: Seen) -> Finding:
             "CRITICAL",
             f"Redis has restarted and no bridge has verified ledger {book.id} yet: nothing is counted or pushed",
         ),
+        ("pushes" in book.paused, "WARNING", paused(book, "pushes", now_s, "nothing is pushed or completed, counts gather")),
         (not book.ready, "WARNING", f"ledger {book.id}, {age}: nothing is pushed or completed yet, {rest}"),
         (young, "WARNING", f"ledger {book.id} has taken the place of an older one: {age}"),
     )
@@ -117,11 +118,21 @@ def ledger(seen: Seen) -> Finding:
     return Finding("OK", f"ledger {book.id}, {age}, version {book.version}")
 
 
+def paused(book: LedgerView, what: str, now_s: float, effect: str) -> str:
+    """Say who has paused it, why, and how it goes on; "" when nobody has."""
+    pause = book.paused.get(what)
+    if pause is None:
+        return ""
+    why = f" ({pause.reason})" if pause.reason else ""
+    return f"paused by {pause.by} {age_in_words(now_s - pause.since_s)} ago{why}: {effect} until tracker resume {what}"
+
+
 def bridge(seen: Seen, settings: Settings) -> Finding:
     """Whether every bridge gets on: connected, near the end of its partitions, its batches applied."""
     if not seen.bridges:
         return Finding("CRITICAL", "no bridge is alive: nothing is read from Kafka; start one with tracker-bridge")
-    troubles: list[str] = []
+    book = seen.figures.ledger
+    troubles = [paused(book, "bridge", seen.figures.now_s, "records wait in Kafka")] if "bridge" in book.paused else []
     for name, info in sorted(seen.bridges.items()):
         if error := info.get("error"):
             troubles.append(f"{name}: {error}")

@@ -116,14 +116,14 @@ class Ledger(Scripts):
         reply = self.run("positions", *(str(partition) for partition in partitions))
         following: dict[Partition, tuple[str, int]] = {}
         passed = set()
-        for name, epoch, position, done in zip(*[iter(reply[5:])] * 4, strict=True):
+        for name, epoch, position, done in zip(*[iter(reply[6:])] * 4, strict=True):
             topic, _, number = name.rpartition(":")
             partition = Partition(topic, int(number))
             following[partition] = (epoch, int(position))
             if done == "1":
                 passed.add(partition)
         full = int(reply[4]) >= self.dead_letters_max
-        return Positions(reply[1] or None, int(reply[2]), reply[3] == "1", following, frozenset(passed), full)
+        return Positions(reply[1] or None, int(reply[2]), reply[3] == "1", following, frozenset(passed), full, reply[5] == "1")
 
     def forget_marks(self, oldest: Iterable[tuple[Partition, str, int]]) -> int:
         """Forget the marks of records below each partition's oldest offset, given with its epoch; returns how many."""

@@ -60,7 +60,8 @@ class Positions:
     """
     One reading of what is applied: per partition `(epoch, next)`, and which partitions have no horizon left to pass.
 
-    Partitions that the ledger does not know are left out. `letters_full` says that no dead letter is taken any more.
+    Partitions that the ledger does not know are left out. `letters_full` says that no dead letter is taken any more,
+    `paused` that a person wants nothing more read.
     """
 
     ledger: str | None
@@ -69,6 +70,7 @@ class Positions:
     next: dict[Partition, tuple[str, int]] = field(default_factory=dict)
     passed: frozenset[Partition] = frozenset()
     letters_full: bool = False
+    paused: bool = False
 
 
 class NotNow(Exception):

@@ -30,6 +30,7 @@ from tracker.views import (
     read_dead_letter,
     read_instance,
     read_job,
+    read_pauses,
     read_sync,
     stream_s,
 )
@@ -141,13 +142,14 @@ class Overview:
             number=int(raw.get("number") or 0),
             version=int(raw.get("version") or 0),
             verified=verified,
-            ready=verified and ready_in_s == 0.0,
+            ready=verified and ready_in_s == 0.0 and not raw.get("paused_pushes"),
             unpassed=unpassed,
             ready_in_s=ready_in_s,
             born_s=born_ms / 1000 if born_ms is not None else None,
             reason=raw.get("reason", ""),
             void=raw.get("void", ""),
             trouble=trouble,
+            paused=read_pauses(raw),
         )
 
     def _owed(self) -> int:

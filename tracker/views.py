@@ -5,6 +5,7 @@ Pure: `overview` does the reading. The fields are described at the top of `scrip
 """
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -13,6 +14,9 @@ from tracker.instance import DONE, FAILED
 from tracker.stuck import why_stuck
 
 T = TypeVar("T")
+
+PAUSABLE = ("pushes", "bridge")
+"""What a person can pause."""
 
 SETTLING = "settling"
 WAITING_FOR_TASKS = "waiting for import tasks"
@@ -168,7 +172,8 @@ class LedgerView:
     The ledger itself. `id` is None where there is none.
 
     `ready` says that pushing and completing may go on; else `unpassed` partitions have not passed their horizon, or
-    `ready_in_s` seconds have to go by. `void` is why a person had it voided, "" if nobody has.
+    `ready_in_s` seconds have to go by. `void` is why a person had it voided, "" if nobody has;
+    `paused` what a person has paused: `pushes`, `bridge`.
     """
 
     id: str | None
@@ -182,6 +187,26 @@ class LedgerView:
     reason: str
     void: str
     trouble: str = ""
+    paused: Mapping[str, "PauseView"] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PauseView:
+    """Who has paused the pushes or the bridge, why, and since when."""
+
+    by: str
+    reason: str
+    since_s: float
+
+
+def read_pauses(raw: Mapping[str, str]) -> dict[str, PauseView]:
+    """What is paused, by name, from the hash of the ledger."""
+    found = {}
+    for what in PAUSABLE:
+        if raw.get(f"paused_{what}"):
+            told = json.loads(raw[f"paused_{what}"])
+            found[what] = PauseView(str(told["by"]), str(told["reason"]), int(told["at"]) / 1000)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

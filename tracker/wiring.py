@@ -25,6 +25,7 @@ from tracker.ledger_scripts import connect
 from tracker.progress import Progress
 from tracker.pushing import Rules
 from tracker.settings import Settings, load
+from tracker.steering import Steering
 
 T = TypeVar("T")
 
@@ -58,6 +59,7 @@ class Rooms:
             timeout_s=settings.import_api_timeout_s,
             max_calls=settings.dataset_api_max_calls,
         )
+        self.steering = Steering(self.ledger.client, self.ledger.prefix)
         self.advancing = Advancing(
             self.ledger,
             self.dataset_api,

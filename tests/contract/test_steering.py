@@ -2,10 +2,11 @@
 
 import pytest
 
-from tests.contract.batches import counts, owed, position, stream, take_settled
+from tests.contract.batches import P0, counts, owed, position, stream, take_settled
 from tests.contract.test_letters import bear
-from tracker.errors import LettersFull
+from tracker.errors import BadInput, LettersFull
 from tracker.ledger import Ledger
+from tracker.ledger_state import NotNow
 from tracker.steering import Steering
 
 WHO = {"who": "ann", "why": "a test"}
@@ -102,3 +103,33 @@ def test_a_parked_job_is_looked_at_again_or_given_up(ledger: Ledger, steering: S
     assert not steering.drop_job("job-2", **WHO)
     assert ledger.due(10, 0, 0).jobs == ("job-1",)
     assert (last_history(ledger)["j"], last_history(ledger)["w"], last_history(ledger)["u"]) == ("job-2", "given_up", "ann")
+
+
+def test_paused_pushes_let_nothing_be_taken_and_counts_gather_over_a_birth(ledger: Ledger, steering: Steering) -> None:
+    assert steering.pause("pushes", **WHO)
+    assert not steering.pause("pushes", **WHO)
+    assert ledger.apply(counts(ledger, 0, ("i-1", 5))) == []
+    assert ledger.due(10, 1, 0).push == ()
+    with pytest.raises(NotNow, match="NOT_READY"):
+        ledger.take("i-1", force=True)
+    bear(ledger, end=1)
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    assert ledger.due(10, 1, 10).push == ()
+    assert steering.resume("pushes", **WHO)
+    assert not steering.resume("pushes", **WHO)
+    assert ledger.due(10, 1, 10).push == ("i-1",)
+    assert [entry["w"] for entry in stream(ledger, "history")][-1] == "resumed"
+
+
+def test_a_paused_bridge_is_told_so_with_the_positions(ledger: Ledger, steering: Steering) -> None:
+    assert not ledger.positions([P0]).paused
+    steering.pause("bridge", **WHO)
+    assert ledger.positions([P0]).paused
+    assert ledger.apply(counts(ledger, 0, ("i-1", 5))) == ["i-1"]
+    steering.resume("bridge", **WHO)
+    assert not ledger.positions([P0]).paused
+
+
+def test_only_what_can_be_paused_is(steering: Steering) -> None:
+    with pytest.raises(BadInput, match="pushes or bridge"):
+        steering.pause("everything", **WHO)

@@ -151,7 +151,14 @@ def state(store: Store, _: int, *topics: str) -> Reply:
 
 
 def positions(store: Store, _: int, *names: str) -> Reply:
-    out = ["OK", store.id or "", str(store.version), "1" if store.id and store.verified_run == store.run else "0", str(len(store.dead))]
+    out = [
+        "OK",
+        store.id or "",
+        str(store.version),
+        "1" if store.id and store.verified_run == store.run else "0",
+        str(len(store.dead)),
+        "0",
+    ]
     for name in names:
         epoch = store.partitions.get(name)
         if epoch is not None:

@@ -14,6 +14,7 @@ from tracker.errors import BadInput, Transient
 if TYPE_CHECKING:
     from tracker.overview import Overview
     from tracker.settings import Settings
+    from tracker.steering import Steering
     from tracker.views import InstanceView, JobView
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -141,7 +142,7 @@ def drop(names: tuple[str, ...], *, everything: bool, by: str, reason: str, yes:
     exactly_one_way(names, wanted, everything=everything)
     settings, overview = opened()
     steering = steering_of(overview)
-    limits = {"remember_s": settings.finished_instance_ttl_s, "dead_letters_max": settings.dead_letters_max}
+    remember_s, most = settings.finished_instance_ttl_s, settings.dead_letters_max
     left = []
     with naming_redis(settings):
         found = selected(overview, names, wanted)
@@ -150,7 +151,7 @@ def drop(names: tuple[str, ...], *, everything: bool, by: str, reason: str, yes:
             return
         ask(f"{found.in_words} will be given up. The {found.owed:,} observations owed become dead letters.", yes=yes)
         for view in found.instances:
-            count = steering.give_up(view.id, who=by, why=reason, **limits)
+            count = steering.give_up(view.id, who=by, why=reason, remember_s=remember_s, dead_letters_max=most)
             if count is None:
                 left.append(f"{view.id}: not given up, it is no longer parked or a worker holds it")
             else:
@@ -170,7 +171,7 @@ def opened() -> "tuple[Settings, Overview]":
     return settings, open_overview(settings)
 
 
-def steering_of(overview: "Overview") -> Any:  # noqa: ANN401 -- imported when it is needed
+def steering_of(overview: "Overview") -> "Steering":
     """The decisions on the same Redis."""
     from tracker.steering import Steering
 

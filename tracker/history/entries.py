@@ -221,6 +221,9 @@ SENTENCES: Mapping[str, Callable[[Entry], str]] = {
     "buried": _buried,
     "replayed": _replayed,
     "dropped": lambda entry: f"dead letter {entry.get('dead_letter')} dropped{_by(entry)}{_because(entry)}",
+    "paused": lambda entry: f"{entry.get('kind')} paused{_by(entry)}{_because(entry)}",
+    "resumed": lambda entry: f"{entry.get('kind')} resumed{_by(entry)}{_because(entry)}",
+    "forced": lambda entry: f"to be set to {entry.get('state')} by force{_by(entry)}{_because(entry)}",
     "void": lambda entry: f"ledger {entry.get('ledger')} was given up{_by(entry)}{_because(entry)}",
 }
 """A sentence for each word of `what`."""

@@ -1,6 +1,6 @@
--- What is applied. ARGV: "topic:partition" … Reply: OK, id, version, verified, dead letters, then per known partition: name, epoch, next, passed
+-- What is applied. ARGV: "topic:partition" … Reply: OK, id, version, verified, dead letters, 1 when the bridge is paused, then per known partition: name, epoch, next, passed
 local run = run_id() or ''
-local out = {'OK', ID or '', LEDGER[3] or '0', ID and LEDGER[5] == run and '1' or '0', int(redis.call('XLEN', P .. 'dead'))}
+local out = {'OK', ID or '', LEDGER[3] or '0', ID and LEDGER[5] == run and '1' or '0', int(redis.call('XLEN', P .. 'dead')), LEDGER[11] and '1' or '0'}
 for _, name in ipairs(ARGV) do
   local epoch = redis.call('HGET', P .. 'partitions', name)
   if epoch then

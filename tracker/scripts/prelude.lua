@@ -2,6 +2,7 @@
 --
 --   ledger                  hash    id ("number-random"), number, version (raised by every change), format, run (the server run
 --                                   it is verified for), born and settle (ms), unpassed (partitions below their horizon), reason,
+--                                   paused_pushes, paused_bridge (present: JSON with at (ms), by, reason),
 --                                   void (present: why a person wants it born anew; run then matches no server), owed (the sum over
 --                                   all instances)
 --   partitions              hash    "topic:partition" -> epoch in force
@@ -69,7 +70,7 @@ local function run_id()
   return string.match(info, 'run_id:(%w+)')
 end
 
-local LEDGER = redis.call('HMGET', P .. 'ledger', 'id', 'number', 'version', 'format', 'run', 'born', 'settle', 'unpassed', 'owed')
+local LEDGER = redis.call('HMGET', P .. 'ledger', 'id', 'number', 'version', 'format', 'run', 'born', 'settle', 'unpassed', 'owed', 'paused_pushes', 'paused_bridge')
 local ID, NUMBER = LEDGER[1], LEDGER[2]
 
 -- Nil when the ledger may be used, else the reply that refuses.
@@ -164,9 +165,9 @@ local function audit(what, instance, job, ...)
   bound_history()
 end
 
--- When pushing and completing may begin (ms), or nil while a horizon is not passed.
+-- When pushing and completing may begin (ms), or nil while a horizon is not passed, or a person has paused it.
 local function ready_at()
-  if tonumber(LEDGER[8]) > 0 then return nil end
+  if tonumber(LEDGER[8]) > 0 or LEDGER[10] then return nil end
   return tonumber(LEDGER[6]) + tonumber(LEDGER[7])
 end
 

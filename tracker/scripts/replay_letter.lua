@@ -57,5 +57,6 @@ if name then
 end
 changed()
 tally('dead_letters:replayed')
+tally('dead_letters:replayed')
 audit('replayed', id, job, 'd', letter, 'n', count and int(count), 'u', ARGV[8], 'y', ARGV[9])
 return {'OK', id, count and int(count) or '', redis.call('HEXISTS', k, 'pk') == 1 and '1' or '0'}

@@ -273,6 +273,7 @@ class FakeLedger:
     random: int = 0
     void: str = ""
     letters_full: bool = False
+    paused: bool = False
 
     def _check(self, *, verified: bool = True) -> None:
         if self.down:
@@ -348,7 +349,7 @@ class FakeLedger:
         self._check(verified=False)
         following = {p: (self.epochs[p], self.parts[p, self.epochs[p]].next) for p in partitions if p in self.epochs}
         passed = frozenset(p for p, (epoch, _) in following.items() if self.parts[p, epoch].horizon is None)
-        return Positions(self.id, self.version, self.verified, following, passed, self.letters_full)
+        return Positions(self.id, self.version, self.verified, following, passed, self.letters_full, self.paused)
 
     def beat(self, kind: str, name: str, info: dict[str, Any], ttl_s: float) -> None:
         self._check(verified=False)

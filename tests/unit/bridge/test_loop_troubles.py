@@ -115,6 +115,24 @@ def test_without_room_for_letters_the_bridge_says_so_once_and_publishes_again_at
     assert (world.ledger.api, world.ledger.beats["b"]["error"]) == ({"a": 1}, None)
 
 
+def test_a_paused_bridge_reads_nothing_keeps_its_partitions_and_goes_on_when_it_is_resumed() -> None:
+    world = World(counts_partitions=1)
+    bridge = running(world)
+    world.ledger.paused = True
+    world.clock.wait(1)
+    for _ in range(5):
+        bridge.step()
+    world.produce("a")
+    for _ in range(20):
+        bridge.step()
+        world.clock.wait(0.1)
+    assert world.publisher.queue == []
+    assert C0 not in consumer(bridge).flowing
+    world.ledger.paused = False
+    world.settle(bridge)
+    assert world.ledger.api == {"a": 1}
+
+
 def away(world: World, what: str) -> None:
     """Take a neighbour away: Kafka, all of Redis, or only the broker that the tasks go to."""
     world.kafka.down = what == "kafka"

@@ -42,6 +42,9 @@ TOLD = [
     ({"w": "given_up", "u": "ann@host"}, "given up by ann@host"),
     ({"w": "replayed", "d": "7-0", "n": "5", "u": "ann@host", "y": "mended"}, "dead letter 7-0 replayed by ann@host, 5 counted: mended"),
     ({"w": "dropped", "d": "7-0", "u": "ann@host"}, "dead letter 7-0 dropped by ann@host"),
+    ({"w": "paused", "k": "pushes", "u": "ann@host", "y": "an upgrade"}, "pushes paused by ann@host: an upgrade"),
+    ({"w": "resumed", "k": "bridge", "u": "ann@host"}, "bridge resumed by ann@host"),
+    ({"w": "forced", "s": "failed", "u": "ann@host", "y": "why"}, "to be set to failed by force by ann@host: why"),
     ({"w": "of tomorrow", "n": "5", "zz": "1"}, "of tomorrow, count 5, zz 1"),
 ]
 
@@ -60,7 +63,7 @@ def test_the_scripts_write_only_what_can_be_told() -> None:
     text = "\n".join(path.read_text("utf-8") for path in SCRIPTS.glob("*.lua"))
     calls = re.findall(r"\baudit\((.*)", text)
     words = {found[1] for call in calls if (found := re.match(r"'(\w+)',", call))}
-    put_together = {"completed", "failed", "ended", "job_completed", "job_failed", "retried", "given_up", "unparked"}
+    put_together = {"completed", "failed", "ended", "job_completed", "job_failed", "retried", "given_up", "unparked", "paused", "resumed"}
     assert words | put_together == set(SENTENCES)
     fields = {name for call in calls for name in re.findall(r", '(\w)', ", call)}
     assert fields <= FIELDS.keys()

@@ -1,0 +1,114 @@
+"""`explain`, `reconcile`, `complete`, `fail`, `pause`, `resume`."""
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.unit.tracker.cli.runs import follow, history, one_line, run
+from tests.unit.tracker.model_apis import ModelDatasetApi, ModelImportApi, Stored
+from tracker.completing import Advancing
+from tracker.instance import Job
+from tracker.ledger import Ledger
+from tracker.pushing import Rules
+from tracker.steering import Steering
+
+
+@pytest.fixture
+def api(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> ModelDatasetApi:
+    """A Dataset API that the commands find, with one instance that lacks 3."""
+    api = ModelDatasetApi(instances={"i-1": Stored(total=10, inserted=7)})
+    import_api = ModelImportApi(jobs={"job-1": Job("job-1", "submitted", ("i-1",))})
+    rules = Rules(timeout_s=0.0, max_request_age_s=0.0, backoff_s=0.0, jitter=lambda: 0.0)
+
+    def start(work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run(work)
+
+    rooms = SimpleNamespace(
+        run=start,
+        dataset_api=api,
+        advancing=Advancing(ledger, api, import_api, rules, lambda: 0.0),
+        steering=Steering(ledger.client, ledger.prefix),
+    )
+    monkeypatch.setattr("tracker.cli.steering.make_rooms", lambda _settings: rooms)
+    return api
+
+
+@pytest.mark.usefixtures("api")
+def test_an_instance_is_explained(ledger: Ledger) -> None:
+    follow(ledger, "i-1")
+    shown = run("explain", "i-1").stdout
+    assert "The Dataset API says: submitted, 7 observations inserted, a total of 10." in shown
+    assert shown.splitlines()[-1] == "To do: nothing, it goes on by itself."
+    assert json.loads(run("explain", "i-2", "--json").stdout)["sentences"][-1] == "To do: if it should be followed, tracker register i-2."
+
+
+def test_books_that_do_not_agree_are_only_said_unless_they_are_to_be_mended(ledger: Ledger, api: ModelDatasetApi) -> None:
+    follow(ledger, "i-1")
+    result = run("reconcile", "i-1")
+    assert (result.exit_code, one_line(result)) == (1, "i-1: they do not agree; --fix would look again")
+    assert "3 more than the tracker saw last" in result.stdout
+    assert run("reconcile", "i-1", "--fix", answer="n\n").exit_code == 1
+    assert "PUT" not in "".join(api.calls)
+    assert run("reconcile", "i-1", "--fix", "--yes").exit_code == 0
+    assert "They agree." in run("reconcile", "i-1").stdout
+
+
+@pytest.mark.usefixtures("api")
+def test_what_is_parked_or_forgotten_is_taken_up(ledger: Ledger) -> None:
+    assert run("reconcile", "i-1", "--fix", "--yes").exit_code == 0
+    assert ledger.followed() == {"i-1"}
+    ledger.park(ledger.take("i-1", force=True), "refused", "400")
+    assert run("reconcile", "i-1", "--fix", "--yes", "--by", "ann", "--reason", "mended").exit_code == 0
+    assert [entry["u"] for entry in history(ledger, "unparked")] == ["ann"]
+
+
+def test_an_api_that_does_not_answer_agrees_with_nobody(ledger: Ledger, api: ModelDatasetApi) -> None:
+    follow(ledger, "i-1")
+    api.get_fate = lambda: "lost"
+    result = run("reconcile", "i-1", "--fix", "--yes")
+    assert (result.exit_code, one_line(result)) == (1, "i-1: they do not agree")
+    assert "could not be asked" in run("explain", "i-1").stdout
+
+
+@pytest.mark.parametrize("command, state", [(("complete", "i-1", "--force"), "completed"), (("fail", "i-1"), "failed")])
+def test_an_instance_is_ended_by_force_with_a_reason(ledger: Ledger, api: ModelDatasetApi, command: tuple[str, ...], state: str) -> None:
+    follow(ledger, "i-1")
+    ledger.add_by_hand("i-1", 2, "key")
+    assert run(*command, "--yes").exit_code == 2
+    refused = run(*command, "--reason", "why", answer="n\n")
+    assert refused.exit_code == 1
+    assert f"i-1, now submitted, will be set to {state}. 2 observations owed become a dead letter." in refused.stdout
+    assert api.instances["i-1"].state == "submitted"
+    assert run(*command, "--reason", "why", "--yes", "--by", "ann").stdout.endswith(f"i-1: {state}\n")
+    assert api.instances["i-1"].state == state
+    assert [entry["u"] for entry in history(ledger, "forced")] == ["ann"]
+    assert run(*command, "--reason", "why", "--yes").exit_code == 0
+    api.instances["i-1"].state = "published"
+    again = run(*command, "--reason", "why", "--yes")
+    assert (again.exit_code, one_line(again)) == (1, "i-1 had ended already: it is published and stays so")
+
+
+@pytest.mark.usefixtures("api")
+def test_what_is_not_followed_is_not_ended_and_completing_needs_force() -> None:
+    assert "is not followed" in one_line(run("fail", "i-2", "--reason", "why", "--yes"))
+    assert "--force is needed" in one_line(run("complete", "i-1", "--reason", "why", "--yes"))
+
+
+@pytest.mark.parametrize("what", ["pushes", "bridge"])
+def test_pausing_says_what_it_does_asks_and_is_shown_until_it_is_resumed(ledger: Ledger, what: str) -> None:
+    assert run("pause", what, "--yes").exit_code == 2
+    assert run("pause", what, "--reason", "an upgrade", answer="n\n").exit_code == 1
+    assert f"{what}: paused; to go on: tracker resume {what}" in run("pause", what, "--reason", "an upgrade", "--by", "ann", "--yes").stdout
+    assert "paused already" in run("pause", what, "--reason", "an upgrade", "--yes").stdout
+    shown = json.loads(run("status", "--json").stdout)
+    said = shown["checks"]["Ledger" if what == "pushes" else "Bridge"]
+    if what == "pushes":
+        assert (said["status"], "paused by ann 0 s ago (an upgrade)" in said["message"]) == ("WARNING", True)
+    assert shown["figures"]["ledger"]["paused"][what]["by"] == "ann"
+    assert f"{what}: resumed" in run("resume", what, "--yes").stdout
+    assert f"{what}: not paused" in run("resume", what, "--yes").stdout
+    assert json.loads(run("status", "--json").stdout)["figures"]["ledger"]["paused"] == {}

@@ -1,0 +1,183 @@
+"""Commands that steer: `explain`, `reconcile`, `complete`, `fail`, `pause`, `resume`."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from tracker.cli.acting import checked_id
+from tracker.cli.deciding import ask, deciding
+from tracker.cli.opening import load_settings, naming_redis, open_overview
+from tracker.errors import BadInput, TrackerError, Transient
+
+if TYPE_CHECKING:
+    from tracker.explaining import Told
+    from tracker.overview import Overview
+    from tracker.settings import Settings
+    from tracker.steering import Steering
+    from tracker.wiring import Rooms
+
+EFFECTS = {
+    "pushes": "Nothing is pushed or completed until it is resumed. Records are read on, and counts gather.",
+    "bridge": "No record is read from Kafka until it is resumed. What has been read is counted, pushed and completed.",
+}
+
+
+@click.command(epilog="Example: tracker explain 8a1c…")
+@click.argument("instance")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+def explain(instance: str, as_json: bool) -> None:  # noqa: FBT001 -- a flag of the command line
+    """Say what is known of INSTANCE, what is awaited, and what to do next. Asks the Dataset API, too."""
+    from tracker import explaining
+
+    settings = load_settings()
+    told = gather(settings, open_overview(settings), make_rooms(settings), checked_id(instance, "instance id"))
+    sentences = explaining.explain(told)
+    click.echo(json.dumps({"id": instance, "sentences": sentences}, indent=2) if as_json else "\n".join(sentences))
+
+
+@click.command(epilog="Examples: tracker reconcile 8a1c…; tracker reconcile 8a1c… --fix")
+@click.argument("instance")
+@click.option("--fix/--dry-run", default=False, help="Do what the rules allow, or only say what that would be (default).")
+@deciding
+def reconcile(instance: str, *, fix: bool, by: str, reason: str, yes: bool) -> None:
+    """
+    Compare what the ledger and the Dataset API say of INSTANCE.
+
+    With --fix: read an open PUT back, settle, retry what is parked, push what is owed, follow what was forgotten. No count
+    is ever guessed. Exit code 1 when they do not agree (afterwards).
+    """
+    from tracker import explaining, forcing
+
+    settings = load_settings()
+    checked_id(instance, "instance id")
+    overview, rooms = open_overview(settings), make_rooms(settings)
+    found = explaining.compare(told := gather(settings, overview, rooms, instance))
+    click.echo("\n".join(found.sentences))
+    if found.agree:
+        return
+    if not fix or not found.remedy:
+        raise Transient(f"{instance}: they do not agree{f'; --fix would {found.remedy}' if found.remedy else ''}")
+    ask(f"It will be tried to {found.remedy}.", yes=yes)
+    with naming_redis(settings):
+        if told.view is None:
+            overview.ledger.register(instance, told.instance.job_id if told.instance else None, by)
+        if told.view is not None and told.view.parked_since_s is not None:
+            rooms.steering.retry_parked(instance, who=by, why=reason)
+        outcome = rooms.run(forcing.settle(rooms.advancing, instance, who=by))
+    click.echo(f"done: {outcome}")
+    after = explaining.compare(gather(settings, overview, rooms, instance))
+    click.echo("\n".join(after.sentences))
+    if not after.agree:
+        raise Transient(f"{instance}: they do not agree yet: {after.remedy or 'nothing that the rules allow would mend it'}")
+
+
+@click.command(epilog="Example: tracker complete 8a1c… --force --reason 'the last file was empty'")
+@click.argument("instance")
+@click.option("--force", is_flag=True, help="Though observations are missing; without it use tracker check.")
+@deciding
+def complete(instance: str, *, force: bool, by: str, reason: str, yes: bool) -> None:
+    """
+    Set INSTANCE to completed by force, whatever is missing.
+
+    What it owes becomes a dead letter. Its job follows when all its instances are done. Needs --force and --reason.
+    """
+    if not force:
+        raise BadInput("--force is needed: without it tracker check completes what is complete")
+    end(instance, "completed", by, reason, yes=yes)
+
+
+@click.command(epilog="Example: tracker fail 8a1c… --reason 'the file is damaged'")
+@click.argument("instance")
+@deciding
+def fail(instance: str, *, by: str, reason: str, yes: bool) -> None:
+    """
+    Set INSTANCE to failed. Needs --reason.
+
+    What it owes becomes a dead letter. Its job is set to failed when all its instances have ended.
+    """
+    end(instance, "failed", by, reason, yes=yes)
+
+
+@click.command(epilog="Example: tracker pause pushes --reason 'the Dataset API is upgraded'")
+@click.argument("what", type=click.Choice(list(EFFECTS)))
+@deciding
+def pause(what: str, *, by: str, reason: str, yes: bool) -> None:
+    """Pause the pushes, or the bridge, until they are resumed. Needs --reason."""
+    needed(reason)
+    settings = load_settings()
+    overview = open_overview(settings)
+    ask(EFFECTS[what], yes=yes)
+    with naming_redis(settings):
+        new = steering_of(overview).pause(what, who=by, why=reason)
+    click.echo(f"{what}: {'paused' if new else 'paused already'}; to go on: tracker resume {what}")
+
+
+@click.command(epilog="Example: tracker resume pushes")
+@click.argument("what", type=click.Choice(list(EFFECTS)))
+@deciding
+def resume(what: str, *, by: str, reason: str, yes: bool) -> None:
+    """Let the pushes, or the bridge, go on."""
+    settings = load_settings()
+    overview = open_overview(settings)
+    ask(f"{what}: will go on.", yes=yes)
+    with naming_redis(settings):
+        new = steering_of(overview).resume(what, who=by, why=reason)
+    click.echo(f"{what}: {'resumed' if new else 'not paused'}")
+
+
+def end(instance: str, state: str, by: str, reason: str, *, yes: bool) -> None:
+    """Set an instance's state by force, as a worker would."""
+    from tracker import forcing
+
+    needed(reason)
+    settings = load_settings()
+    checked_id(instance, "instance id")
+    overview, rooms = open_overview(settings), make_rooms(settings)
+    told = gather(settings, overview, rooms, instance)
+    if told.view is None:
+        raise Transient(f"{instance} is not followed: tracker register {instance} first")
+    owed = told.view.owed + (told.view.aside or 0)
+    became = told.instance.state if told.instance else f"not known ({told.no_answer})"
+    ask(f"{instance}, now {became}, will be set to {state}. {owed:,} observations owed become a dead letter.", yes=yes)
+    with naming_redis(settings):
+        ended = rooms.run(forcing.end(rooms.advancing, instance, state, rooms.steering, who=by, why=reason))
+    click.echo(f"{instance}: {ended.outcome}")
+    if ended.outcome != state:
+        raise Transient(f"{instance} had ended already: it is {ended.outcome} and stays so")
+
+
+def needed(reason: str) -> None:
+    """Refuse a decision without a reason. Raises BadInput."""
+    if not reason:
+        raise BadInput("--reason is needed: say why, for those who look at it later")
+
+
+def gather(settings: "Settings", overview: "Overview", rooms: "Rooms", instance_id: str) -> "Told":
+    """All that the ledger knows and the Dataset API says of an instance. Its silence is told, not raised."""
+    from tracker.explaining import Told
+    from tracker.letters import Letters, Wanted
+
+    with naming_redis(settings):
+        view, ledger, now_s = overview.instance(instance_id), overview.ledger_view(), overview.ledger.now_s()
+        letters = tuple(Letters(overview.ledger.client, overview.ledger.prefix).find(Wanted(instance=instance_id), now_s))
+    answer, no_answer = None, ""
+    try:
+        answer = rooms.run(rooms.dataset_api.get_instance(instance_id))
+    except TrackerError as error:
+        no_answer = str(error)
+    return Told(instance_id, view, answer, no_answer, ledger, letters, now_s)
+
+
+def steering_of(overview: "Overview") -> "Steering":
+    """The decisions on the same Redis."""
+    from tracker.steering import Steering
+
+    return Steering(overview.ledger.client, overview.ledger.prefix)
+
+
+def make_rooms(settings: "Settings") -> "Rooms":
+    """A worker's rooms, for one command."""
+    from tracker.wiring import Rooms
+
+    return Rooms(settings)
