@@ -115,7 +115,7 @@ class Paces:
     def left_s(self, name: str, total: int | None, inserted: int) -> float | None:
         """Seconds until `total` is reached at the present pace; None where that cannot be told."""
         pace = self.of(name)
-        return max(0, total - inserted) / pace if total and pace else None
+        return (total - inserted) / pace if total and pace and inserted < total else None
 
     def names(self) -> list[str]:
         """The instances whose pace is kept."""

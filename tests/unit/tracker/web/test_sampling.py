@@ -44,6 +44,7 @@ def test_an_instance_ends_when_its_pace_says() -> None:
     assert paces.of("i") == pytest.approx(50.0)
     assert paces.left_s("i", 1000, 500) == pytest.approx(10.0)
     assert paces.left_s("i", None, 500) is None
+    assert paces.left_s("i", 400, 500) is None, "all of it is in"
     assert paces.left_s("nobody", 10, 5) is None
 
 
