@@ -87,7 +87,7 @@ SCRIPTS: dict[str, Script] = {
     name: script
     for module in (scripts_bridge, scripts_turns)
     for name, script in vars(module).items()
-    if callable(script) and getattr(script, "__module__", "") == module.__name__ and name not in {"wrong_payload", "lowest"}
+    if callable(script) and getattr(script, "__module__", "") == module.__name__ and name not in {"wrong_payload", "per_record", "lowest"}
 }
 
 WORKS_UNVERIFIED = frozenset({"state", "positions", "birth", "verify", "void"})

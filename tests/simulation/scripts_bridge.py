@@ -11,6 +11,13 @@ from tracker.errors import LedgerUnavailable
 from tracker.events import MAX_COUNT
 
 
+def per_record(kind: str, columns: dict[str, Any]) -> dict[str, Any]:
+    """The columns with an entry for each record, where the payload has one for each different value."""
+    name = "n" if kind == "counts" else "j"
+    places = [int(columns["x"][at : at + 4], 16) for at in range(0, len(columns["x"]), 4)]
+    return columns | {"x": [columns["w"][place] for place in places], name: [columns[name][place] for place in places]}
+
+
 def wrong_payload(kind: str, length: int, columns: Any) -> bool:
     """Whether apply.lua refuses a payload."""
     if not isinstance(columns, dict):
@@ -46,6 +53,7 @@ def apply(
     payload: str,
     kick_ms: int,
     most_letters: int,
+    records: int,
 ) -> Reply:
     if store.id != ledger:
         return ["OTHER", store.id]
@@ -56,8 +64,8 @@ def apply(
         return ["EPOCH", ""]
     if end <= part.next:
         return ["OK", str(part.next), "0"]
-    columns = json.loads(payload)
-    if wrong_payload(kind, end - start, columns):
+    columns = per_record(kind, json.loads(payload))
+    if wrong_payload(kind, end - start, columns) or len(columns["x"]) + len(columns.get("d", ())) != records:
         return WRONG
     ids, which, values = columns["i"], columns["x"], columns["n" if kind == "counts" else "j"]
     offsets, dead = columns.get("o"), columns.get("d", ())

@@ -140,10 +140,14 @@ class Calls:
         end = start + self.rarely(self.chance.randint(1, 5), 0)
         offsets = sorted(self.chance.sample(range(max(1, end - start)), self.chance.randint(0, max(0, end - start))))
         value = (lambda: self.rarely(self.chance.randint(0, 9), -1)) if kind == "counts" else (lambda: self.chance.choice(["", *JOBS]))
+        records = [(self.chance.randint(0, 1), value()) for _ in offsets]
+        different = list(dict.fromkeys(records))
         columns: dict[str, Any] = {
             "i": list(NAMES),
-            "x": [self.chance.randint(0, 1) for _ in offsets],
-            "n" if kind == "counts" else "j": [value() for _ in offsets],
+            "w": [name for name, _ in different],
+            "n" if kind == "counts" else "j": [said for _, said in different],
+            "t": [records.count(each) for each in different],
+            "x": "".join(f"{different.index(each):04x}" for each in records),
             "o": offsets,
         }
         if self.chance.random() < 0.2:
@@ -162,6 +166,7 @@ class Calls:
             json.dumps(columns),
             10_000,
             self.chance.choice([10_000, 3]),
+            self.rarely(len(records) + len(columns.get("d", ())), 77),
         ]
 
     def _add_by_hand(self) -> list[Any]:
