@@ -17,6 +17,7 @@ import pytest
 
 from sandbox.kafka import Kafka
 from sandbox.stack import Generation, Stack
+from tests.postgres import PROGRAMS, Postgres
 from tests.system import QUICK, System
 
 Build = Callable[..., System]
@@ -44,6 +45,21 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """One broker for all systems that do not break theirs; their topics and groups are their own."""
     with Kafka(tmp_path_factory.mktemp("kafka")) as kafka:
         yield kafka
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One database server; whoever asks for it empties what it needs empty."""
+    if not PROGRAMS:
+        if os.environ.get("CI"):
+            pytest.fail("postgresql is not installed")
+        pytest.skip("needs Debian's postgresql")
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 @pytest.fixture(scope="session")

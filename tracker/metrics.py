@@ -14,7 +14,7 @@ from tracker.overview import Overview
 
 PROCESSES = ("bridge", "worker", "beat", "web")
 
-SETS = ("followed", "finished", "leisure", "owed", "intents", "parked", "jobs", "parked_jobs")
+SETS = ("followed", "finished", "leisure", "owed", "intents", "parked", "stuck", "jobs", "parked_jobs")
 """The sorted sets whose lengths are told."""
 
 AGED = ("owed", "intents", "parked")

@@ -1,8 +1,6 @@
 """The history, from the scripts that write it over Redis' bound into a real PostgreSQL, and what people are told of it."""
 
-import os
 import threading
-from collections.abc import Iterator
 from typing import Any, cast
 
 import fakeredis
@@ -11,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.contract.batches import P0, counts, take_settled
-from tests.postgres import PROGRAMS, Postgres
+from tests.postgres import Postgres
 from tracker.errors import DatabaseUnavailable, LedgerUnavailable
 from tracker.history import database, draining
 from tracker.history.database import LOCK, MIGRATIONS, HistoryDatabase
@@ -26,20 +24,6 @@ from tracker.ledger_state import PartitionStart
 def stream(ledger: Ledger) -> HistoryStream:
     """The history of the ledger, on each kind of server."""
     return HistoryStream(ledger.client, ledger.prefix)
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    if not PROGRAMS:
-        if os.environ.get("CI"):
-            pytest.fail("postgresql is not installed")
-        pytest.skip("needs Debian's postgresql")
-    server = Postgres()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture

@@ -333,6 +333,25 @@ def of_redis(client: Any) -> dict[str, Any]:
     return found
 
 
+def indexed(client: Any) -> tuple[int, set[str], set[str]]:
+    """What the metrics are told is owed, by whom, and who has an open intent."""
+    owing, intents = (set(client.zrange(f"{P}{name}", 0, -1)) for name in ("owed", "intents"))
+    return int(client.hget(f"{P}ledger", "owed") or 0), owing, intents
+
+
+def counted_up(client: Any) -> tuple[int, set[str], set[str]]:
+    """The same, from the instances of the ledger in force."""
+    owed, intents = {}, set()
+    number = client.hget(f"{P}ledger", "number")
+    for name in NAMES:
+        generation, count, delta = client.hmget(f"{P}i:{name}", "g", "owed", "dl")
+        if generation == number and int(count or 0) > 0:
+            owed[name] = int(count)
+        if generation == number and delta:
+            intents.add(name)
+    return sum(owed.values()), set(owed), intents
+
+
 @pytest.fixture(scope="module", params=["valkey", "fakeredis"])
 def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator["redis.Redis"]:
     if request.param == "fakeredis":
@@ -385,6 +404,7 @@ def test_the_same_calls_come_to_the_same(client: "redis.Redis") -> None:
             calls.learn(name, args, found)
             if step % 25 == 24:
                 assert of_model(store) == of_redis(client), (seed, step, told[-25:])
+                assert indexed(client) == counted_up(client), (seed, step, told[-25:])
     assert quick or all(happened.values()), happened
 
 

@@ -167,6 +167,7 @@ def of_people(reading: Reading) -> Iterator[Metric]:
     """What waits for a person."""
     yield gauge("parked_instances", "Instances that wait for a person.", reading.sizes["parked"])
     yield gauge("parked_age_seconds", "How long the longest of them has waited.", reading.age_s("parked"))
+    yield gauge("stuck_instances", "Instances that have stood still for STUCK_AFTER.", reading.sizes["stuck"])
     yield gauge("parked_jobs", "Jobs that the Import API does not know.", reading.sizes["parked_jobs"])
     yield counter("parkings", "Instances that were parked, ever.", reading.counter("parked"))
     yield gauge("dead_letters_waiting", "Dead letters that nobody has decided about.", reading.sizes["dead"])
