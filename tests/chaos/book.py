@@ -56,6 +56,11 @@ class Instance:
         return sum(self.plan) + self.by_hand - sum(self.lost)
 
     @property
+    def ends(self) -> bool:
+        """Whether it must be completed. One of which nothing is left has a total of 0, and is never complete."""
+        return self.closed and self.sent == self.acked and self.told == self.total > 0
+
+    @property
     def expected(self) -> int:
         """What the Dataset API must have of it now, or soon."""
         return self.acked_sum + self.by_hand - sum(self.lost)
@@ -83,7 +88,7 @@ class Job:
     @property
     def closed(self) -> bool:
         """Whether it must have ended: each of its instances has failed, or is wholly in Kafka and its total told."""
-        return all(each.failed or (each.closed and each.sent == each.acked and each.told == each.total) for each in self.instances)
+        return all(each.failed or each.ends for each in self.instances)
 
     @property
     def state(self) -> str:
@@ -181,7 +186,7 @@ class Book:
             for job in self.jobs.values():
                 # A job and its instances end when all is in; until then all of them are as they were made, but for those that failed.
                 for each in job.instances:
-                    wanted = "failed" if each.failed else "completed" if each.closed and each.told == each.total else "submitted"
+                    wanted = "failed" if each.failed else "completed" if each.ends else "submitted"
                     if states.get(each.id) != wanted:
                         late = states.get(each.id) == "submitted"
                         (missing if late else wrong).append(f"{each.id} is {states.get(each.id)}, not {wanted}")

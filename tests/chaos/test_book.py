@@ -75,3 +75,10 @@ def test_a_job_whose_only_instance_has_failed_ends_before_the_last_record(book: 
     instance.plan.append(9)
     instance.failed = True
     assert not book.check({"j-1-1": 4_321_000}, {"j-1-1": "failed"}, {"j-1": "failed"})
+
+
+def test_an_instance_of_which_nothing_is_left_stays_open_and_its_job_too(book: Book):
+    """Kafka deleted all its records unread: its file is not empty, but nobody can say that it is complete."""
+    book.write_off({(0, 0): in_ranges([(0, 4)])})
+    book.instances["j-1-1"].told = 0
+    assert not book.check({"j-1-1": 0}, {"j-1-1": "submitted"}, {"j-1": "submitted"})
