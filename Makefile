@@ -15,7 +15,7 @@ FLOWER_COLUMNS := name,args,state,received,runtime,worker
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test simulate bench fuzz chaos endurance lint format up debug flower lock clean
+.PHONY: help install demo test simulate bench fuzz chaos endurance lint audit format up debug flower lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
@@ -62,6 +62,12 @@ lint: install ## Check style, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# In an environment of its own: what audits our packages is none of them. --strict: what cannot be looked up is no pass.
+audit: install ## Ask the package index which locked packages have known vulnerabilities; fails where it cannot tell
+	@[ -x .venv/audit/bin/pip-audit ] || { $(PYTHON) -m venv .venv/audit && .venv/audit/bin/pip install --quiet --disable-pip-version-check pip-audit; }
+	@.venv/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r requirements/runtime.txt -r requirements/build.txt -r requirements/dev.txt \
+		|| { echo "make audit: a package is vulnerable, or there is no way to the database of advisories: see above" >&2; exit 1; }
 
 format: install ## Put the code into shape
 	$(BIN)/ruff check --fix .

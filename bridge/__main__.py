@@ -42,6 +42,7 @@ def consumers(chosen: settings.Settings) -> list[GroupConsumer]:
             session_timeout_s=chosen.kafka_session_timeout_s,
             poll_records=chosen.bridge_poll_records,
             instance_id=chosen.kafka_group_instance_id,
+            tls=chosen.kafka_tls.context,
         )
         for group, topics in topics_by_group.items()
     ]
@@ -62,7 +63,7 @@ def build(chosen: settings.Settings) -> Bridge:
     counts, registrations = chosen.import_observations_inserted_topic, chosen.input_file_available_topic
     kinds: dict[str, Kind] = {counts: "counts", registrations: "registrations"}
     ledger = Ledger(connect(chosen.redis_url.get_secret_value()), chosen.redis_key_prefix, dead_letters_max=chosen.dead_letters_max)
-    cluster = Cluster(chosen.kafka_addr)
+    cluster = Cluster(chosen.kafka_addr, chosen.kafka_tls.context)
     publisher = Publisher(app)
     policy = Policy(
         counts_topic=counts,

@@ -10,6 +10,7 @@ member id.
 """
 
 import logging
+import ssl
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, cast
@@ -19,6 +20,7 @@ from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, Of
 from kafka import errors as kafka_errors
 from kafka.net.compat import KafkaNetClient
 
+from bridge.handshake import trouble
 from bridge.neighbours import Changes, Stretch
 from bridge.records import Records
 from tracker.errors import Permanent, Transient
@@ -52,6 +54,14 @@ _COMMON = {
 _TRANSACTIONS_SINCE = (0, 11)
 """Brokers before this version know no transactions, hence no read_committed either."""
 
+Tls = Callable[[], ssl.SSLContext | None]
+"""Gives what makes a connection a TLS one, asked for each new client; None: without. Raises ValueError for files gone bad."""
+
+
+def no_tls() -> None:
+    """Without TLS."""
+
+
 _NO_TOPIC_ID = str(UUID(int=0))
 
 
@@ -75,8 +85,8 @@ def _words(error: BaseException) -> str:
     return (text if name in text else f"{name}: {text}" if text else name)[:300]
 
 
-def _connect(make: Callable[..., Any], **config: Any) -> Any:  # noqa: ANN401 - kafka-python has no types
-    """Make a client, and close what it has already started when it cannot reach a broker."""
+def _connect(make: Callable[..., Any], servers: Sequence[str], tls: Tls, **config: Any) -> Any:  # noqa: ANN401 - kafka-python has no types
+    """Make a client, and close what it has already started when it cannot reach a broker. Raises Transient where TLS is the reason."""
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it says the same thing each second; we say once what it means
     started: list[Any] = []
 
@@ -85,28 +95,35 @@ def _connect(make: Callable[..., Any], **config: Any) -> Any:  # noqa: ANN401 - 
         return started[-1]
 
     try:
-        return make(kafka_client=client, **_COMMON, **config)
-    except BaseException:
+        context = tls()
+    except ValueError as error:
+        raise Transient(f"Kafka: {error}") from error
+    if context is not None:
+        config |= {"security_protocol": "SSL", "ssl_context": context}
+    try:
+        return make(kafka_client=client, bootstrap_servers=list(servers), **_COMMON, **config)
+    except BaseException as error:
         for each in started:
             with suppress(Exception):
                 each.close()
+        if isinstance(error, kafka_errors.KafkaError) and (why := trouble(servers, context)):
+            raise Transient(f"Kafka: {why}") from error
         raise
 
 
-def _reader(servers: Sequence[str], **config: Any) -> Any:  # noqa: ANN401
+def _reader(servers: Sequence[str], tls: Tls, **config: Any) -> Any:  # noqa: ANN401
     """Make a consumer that reads committed records only, where the brokers know what that is."""
     values = {
-        "bootstrap_servers": list(servers),
         "enable_auto_commit": False,
         "auto_offset_reset": "none",
         "allow_auto_create_topics": False,
         "fetch_max_wait_ms": _FETCH_WAIT_MS,
         "metrics_enabled": False,
     } | config
-    reader = _connect(KafkaConsumer, isolation_level="read_committed", **values)
+    reader = _connect(KafkaConsumer, servers, tls, isolation_level="read_committed", **values)
     if reader.config["api_version"] < _TRANSACTIONS_SINCE:
         reader.close(autocommit=False, timeout_ms=1000)
-        reader = _connect(KafkaConsumer, isolation_level="read_uncommitted", **values)
+        reader = _connect(KafkaConsumer, servers, tls, isolation_level="read_uncommitted", **values)
     return reader
 
 
@@ -170,11 +187,12 @@ class GroupConsumer:
         session_timeout_s: float,
         poll_records: int,
         instance_id: str | None = None,
+        tls: Tls = no_tls,
     ) -> None:
         self.group = group
         self.topics = frozenset(topics)
         self.commit_error: str | None = None
-        self._servers = servers
+        self._servers, self._tls = servers, tls
         self._config: dict[str, Any] = {
             "group_id": group,
             "group_instance_id": instance_id,
@@ -192,7 +210,7 @@ class GroupConsumer:
     def _joined(self) -> Any:  # noqa: ANN401
         if self._consumer is None:
             with _reaching("connecting"):
-                consumer = _reader(self._servers, **self._config)
+                consumer = _reader(self._servers, self._tls, **self._config)
                 consumer._fetcher.PartitionRecords = Records  # noqa: SLF001 - there is no public way
                 self._listener = _Listener(consumer)
                 consumer.subscribe(list(self.topics), listener=self._listener)
@@ -300,8 +318,8 @@ class GroupConsumer:
 class Cluster:
     """What the cluster says of topics, groups, offsets and single records, to members and others alike."""
 
-    def __init__(self, servers: Sequence[str]) -> None:
-        self._servers = servers
+    def __init__(self, servers: Sequence[str], tls: Tls = no_tls) -> None:
+        self._servers, self._tls = servers, tls
         self._admin: Any = None
         self._probe: Any = None
 
@@ -311,9 +329,9 @@ class Cluster:
         try:
             with _reaching(what):
                 if self._admin is None:
-                    self._admin = _connect(KafkaAdminClient, bootstrap_servers=list(self._servers), **limits)
+                    self._admin = _connect(KafkaAdminClient, self._servers, self._tls, **limits)
                 if self._probe is None:
-                    self._probe = _reader(self._servers, max_partition_fetch_bytes=1 << 16, **limits)
+                    self._probe = _reader(self._servers, self._tls, max_partition_fetch_bytes=1 << 16, **limits)
                 yield self._admin, self._probe
         except Transient:
             self.close()  # what the clients remember of the cluster, its coordinators for one, may be the trouble
@@ -325,6 +343,8 @@ class Cluster:
             described = admin.describe_topics(sorted(names))
         found = {}
         for topic in described:
+            if topic["error_code"] == kafka_errors.TopicAuthorizationFailedError.errno:
+                raise Transient(f"Kafka: not authorized to describe {topic['name']}")
             if topic["error_code"] == 0:
                 topic_id = str(topic.get("topic_id") or _NO_TOPIC_ID)
                 found[topic["name"]] = ("" if topic_id == _NO_TOPIC_ID else topic_id, len(topic["partitions"]))

@@ -1,6 +1,9 @@
 """Handles on the two stand-in APIs, for tests and the demo to seed, read and disturb them (see `sandbox.control`)."""
 
+import functools
+import ssl
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -11,17 +14,22 @@ WAIT_S = 15.0
 """How long a waiting request may take unless told otherwise."""
 
 
+@functools.cache
+def _context(authorities: Path | None) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=authorities)
+
+
 class StandInHandle:
     """
-    What both stand-ins offer. `url` is the API's base URL.
+    What both stand-ins offer. `url` is the API's base URL, `authorities` the file that an https one is verified by.
 
     Every call raises httpx.HTTPError when the stand-in is away or refuses what it was asked.
     """
 
-    def __init__(self, url: str, token: str | None) -> None:
+    def __init__(self, url: str, token: str | None, authorities: Path | None = None) -> None:
         self.url = url
         headers = {"Internal-token": token, "Authorization": f"Bearer {token}"} if token else {}
-        self._client = httpx.Client(base_url=url, headers=headers, timeout=WAIT_S, trust_env=False)
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=WAIT_S, trust_env=False, verify=_context(authorities))
 
     def answers(self) -> bool:
         """Whether the stand-in is there."""

@@ -122,16 +122,19 @@ class Kafka(Server):
     """
     One broker over the data folder `data`.
 
-    Topics are never created by merely naming them: use `create_topic`. Raises KafkaFailed when it cannot be started.
+    Topics are never created by merely naming them: use `create_topic`. `tls` makes a second listener, for TLS, at `tls_address`:
+    what it names (`ssl.…`, and whatever else) is set beside ours. Raises KafkaFailed when it cannot be started.
     """
 
     failure = KafkaFailed
     log_name = "broker.log"
     start_timeout_s = 60.0  # up in 2 to 4 s on two idle cores; a busy machine may take many times that
 
-    def __init__(self, data: Path, *, version: str = VERSION, port: int | None = None) -> None:
+    def __init__(self, data: Path, *, version: str = VERSION, port: int | None = None, tls: Mapping[str, str] | None = None) -> None:
         super().__init__(data, port or free_port())
         self.version = version
+        self._tls = tls
+        self.tls_address = f"127.0.0.1:{free_port()}" if tls is not None else ""
         self._controller_port = free_port()
 
     @property
@@ -227,6 +230,10 @@ class Kafka(Server):
             "broker.session.timeout.ms": "2000",
             "broker.heartbeat.interval.ms": "500",
         }
+        if self._tls is not None:
+            for name in ("listeners", "advertised.listeners"):
+                settings[name] += f",SSL://{self.tls_address}"
+            settings |= {"listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL", **self._tls}
         path.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         return path
 

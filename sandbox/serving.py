@@ -33,6 +33,7 @@ class Options(argparse.Namespace):
     seed_file: Path | None
     journal: int
     random_seed: int | None
+    certificate: Path | None
 
 
 def option_parser(description: str) -> argparse.ArgumentParser:
@@ -45,6 +46,7 @@ def option_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--seed-file", type=Path, help="JSON as GET /sandbox/state gives it, loaded at the start")
     parser.add_argument("--journal", type=int, default=20_000, help="calls kept for GET /sandbox/calls (default: 20000)")
     parser.add_argument("--random-seed", type=int, help="makes faults with a probability repeatable")
+    parser.add_argument("--certificate", type=Path, help="PEM file with certificate and key: answer by HTTPS (default: HTTP)")
     return parser
 
 
@@ -81,7 +83,7 @@ class Server(uvicorn.Server):
         """Listen, then print the ready line."""
         await super().startup(sockets)
         port = self.servers[0].sockets[0].getsockname()[1]
-        sys.stdout.write(f"listening on http://{self.config.host}:{port}\n")
+        sys.stdout.write(f"listening on http{'s' if self.config.is_ssl else ''}://{self.config.host}:{port}\n")
         sys.stdout.flush()
 
     def _start_outage(self, seconds: float) -> None:
@@ -99,7 +101,9 @@ class Server(uvicorn.Server):
             if transport is not None:
                 _cut(transport, reset=False)
         await asyncio.sleep(seconds)
-        listening = await asyncio.get_running_loop().create_server(self._protocol, self.config.host, port, reuse_address=True)
+        listening = await asyncio.get_running_loop().create_server(
+            self._protocol, self.config.host, port, reuse_address=True, ssl=self.config.ssl
+        )
         self.servers = [listening]
 
     def _protocol(self) -> CuttableProtocol:
@@ -122,5 +126,6 @@ def serve(stand_in: StandIn, options: Options) -> None:
         server_header=False,
         timeout_graceful_shutdown=1,
         timeout_keep_alive=60,
+        ssl_certfile=options.certificate,
     )
     Server(config, stand_in).run()

@@ -50,7 +50,7 @@ READY_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One kind of the tracker's processes: how it is started (`{name}` is the process' own), and which exit codes are well."""
+    """One kind of the tracker's processes: how it is started (`{name}` is the process' own, `{level}` LOG_LEVEL), its good exit codes."""
 
     argv: Sequence[str]
     env: Mapping[str, str]
@@ -58,7 +58,7 @@ class Process:
 
 
 def _worker(queues: str) -> Process:
-    argv = ("-m", "celery", "-q", "-A", "tracker", "worker", "-l", "INFO", "-Q", queues, "-n", "{name}@%h", "-c", "2")
+    argv = ("-m", "celery", "-q", "-A", "tracker", "worker", "-l", "{level}", "-Q", queues, "-n", "{name}@%h", "-c", "2")
     # A worker that SIGTERM makes hand back what it has begun exits with 1.
     return Process((*argv, "--without-mingle", "--without-gossip"), {"REMAP_SIGTERM": "SIGQUIT"}, frozenset({0, 1}))
 
@@ -67,12 +67,20 @@ PROCESSES: Mapping[str, Process] = {
     "bridge": Process(("-m", "bridge"), {}),
     "apply": _worker("tracker.apply,tracker.control"),
     "push": _worker("tracker.push"),
-    "beat": Process(("-m", "celery", "-q", "-A", "tracker", "beat"), {}),
+    "beat": Process(("-m", "celery", "-q", "-A", "tracker", "beat", "-l", "{level}"), {}),
     "web": Process(("-m", "tracker.cli", "web"), {}),
 }
 """The tracker's processes, each run by this Python interpreter."""
 
 Generation = Literal["2017", "today"]
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A server's identity for 127.0.0.1: a PEM file with certificate and key, and one with the authorities that vouch for it."""
+
+    certificate: Path
+    authorities: Path
 
 
 class StackFailed(Exception):
@@ -108,8 +116,9 @@ class Stack:
     `processes` names the kinds there are (keys of `PROCESSES`; default: all); of bridges, apply and push workers and
     beats there may be several: the first is called `bridge`, the second `bridge-2`, and so on. Those of the kinds in
     `held_back` wait for `start(name)`. `env` is added to each process' environment. `token` None: the stand-ins check none.
-    `folder` is kept; the default one is removed in the end. A `kafka` or `valkey` that runs already is used as it is and
-    left running; topics, group and key prefix are then this stack's own.
+    `env_of` adds to that of one kind's processes alone. `folder` is kept; the default one is removed in the end. A `kafka` or
+    `valkey` that runs already is used as it is and left running; topics, group and key prefix are then this stack's own, unless
+    `suffix` says what is put behind their names. `tls` makes the stand-ins answer by HTTPS.
     """
 
     def __init__(  # noqa: PLR0913 - each is one choice about the system, and all have defaults
@@ -129,6 +138,9 @@ class Stack:
         kafka: Kafka | None = None,
         valkey: Valkey | None = None,
         kafka_version: str = VERSION,
+        env_of: Mapping[str, Mapping[str, str]] | None = None,
+        suffix: str | None = None,
+        tls: Certificate | None = None,
     ) -> None:
         self.generation = generation
         self.partitions = partitions
@@ -138,14 +150,18 @@ class Stack:
         self._own_kafka, self._own_valkey = kafka is None, valkey is None
         self.kafka = kafka or Kafka(self.folder / "kafka", version=kafka_version)
         self.valkey = valkey or Valkey(self.folder / "valkey")
-        self.id = "" if self._own_kafka and self._own_valkey else f"-{uuid.uuid4().hex[:8]}"
+        own_names = "" if self._own_kafka and self._own_valkey else f"-{uuid.uuid4().hex[:8]}"
+        self.id = own_names if suffix is None else suffix
         self.inserted_topic = f"{publishers.OBSERVATIONS_INSERTED}{self.id}"
         self.file_topic = f"{publishers.INPUT_FILE_AVAILABLE}{self.id}"
         self.group = f"dp-import-tracker{self.id}"
         self.web_url = f"http://127.0.0.1:{free_port()}"
-        self.dataset_api = DatasetApiHandle(f"http://127.0.0.1:{free_port()}", token)
-        self.import_api = ImportApiHandle(f"http://127.0.0.1:{free_port()}", token)
+        self._tls = tls
+        scheme, authorities = ("https", tls.authorities) if tls else ("http", None)
+        self.dataset_api = DatasetApiHandle(f"{scheme}://127.0.0.1:{free_port()}", token, authorities)
+        self.import_api = ImportApiHandle(f"{scheme}://127.0.0.1:{free_port()}", token, authorities)
         self.environment = {**bare_environment(), **self._settings(token), **(env or {})}
+        self._env_of = env_of or {}
         self._publisher: _Publisher | None = None
         self._neighbours = Supervisor(report=self._note).add(*self._stand_ins(token))
         copies = {"bridge": bridges, "apply": apply_workers, "push": push_workers, "beat": beats}
@@ -275,9 +291,9 @@ class Stack:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def command(self, *arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """Run `tracker …` as a person would, in the environment of the tracker's processes. Returns its output and exit code."""
+        """Run `tracker …` as a person would, in the environment of the kind `command`. Returns its output and exit code."""
         argv = [sys.executable, "-m", "tracker.cli", *arguments]
-        env = {**self.environment, "PYTHONPATH": str(ROOT)}
+        env = {**self.environment, **self._env_of.get("command", {}), "PYTHONPATH": str(ROOT)}
         return subprocess.run(argv, env=env, cwd=self.folder, capture_output=True, text=True, timeout=timeout_s, check=False)
 
     # Kafka records
@@ -356,17 +372,21 @@ class Stack:
             module = f"sandbox.{name.replace('-', '_')}"
             argv = [sys.executable, "-m", module, "--port", handle.url.rpartition(":")[2], "--generation", self.generation]
             argv += ["--token", token] if token is not None else []
+            argv += ["--certificate", str(self._tls.certificate)] if self._tls else []
             yield self._child(name, argv, bare_environment(), restart=False, ready=handle.answers)
 
     def _process(self, kind: str, name: str) -> Child:
         process = PROCESSES[kind]
-        argv = [sys.executable, *(word.replace("{name}", name) for word in process.argv)]
+        level = self.environment.get("LOG_LEVEL", "INFO")
+        argv = [sys.executable, *(word.replace("{name}", name).replace("{level}", level) for word in process.argv)]
 
         def listens() -> bool:
             return f"{name}@" in self.logs(name) and " ready." in self.logs(name)  # Celery's own words
 
         ready = {"bridge": self._bridge_commits, "apply": listens, "push": listens, "web": self._web_answers}.get(kind)
-        return self._child(name, argv, {**self.environment, **process.env}, ready=ready, clean_exits=process.clean_exits)
+        return self._child(
+            name, argv, {**self.environment, **process.env, **self._env_of.get(kind, {})}, ready=ready, clean_exits=process.clean_exits
+        )
 
     def _child(self, name: str, argv: list[str], env: Mapping[str, str], **options: Any) -> Child:  # noqa: ANN401 - Child's own
         return Child(
@@ -421,5 +441,5 @@ class Stack:
 
 def bare_environment() -> dict[str, str]:
     """Our own environment without what would set the tracker or Celery up otherwise than the stack does."""
-    ours = ("KAFKA_", "REDIS_", "CELERY_", "DATASET_API_", "IMPORT_", "INPUT_FILE_", "SERVICE_AUTH_", "REMAP_SIGTERM")
+    ours = ("SSL_CERT_", "KAFKA_", "REDIS_", "CELERY_", "DATASET_API_", "IMPORT_", "INPUT_FILE_", "SERVICE_AUTH_", "REMAP_SIGTERM")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}

@@ -19,7 +19,7 @@ from celery import Celery, bootsteps, signals
 from celery.schedules import schedule
 from kombu.entity import Exchange, Queue
 
-from tracker import logs, settings
+from tracker import logs, setting_values, settings
 from tracker.errors import BadInput
 from tracker.ledger import Ledger
 from tracker.ledger_scripts import connect
@@ -84,6 +84,8 @@ app.conf.update(
         "socket_connect_timeout": 5,
         "socket_keepalive": True,
     },
+    # Without it kombu takes a rediss:// server unverified; what the URL says goes first.
+    broker_use_ssl=setting_values.redis_tls(config.broker_url) if config.broker_url.startswith("redis") else False,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,  # a worker waits for Redis as long as it takes
     broker_channel_error_retry=True,

@@ -1,15 +1,19 @@
 """
-The forms a setting's text may have: durations, booleans, whole numbers, lists, addresses, URLs, names. Pure.
+The forms a setting's text may have: durations, booleans, whole numbers, lists, addresses, URLs, names.
+
+Pure, except that files that a URL names are looked for.
 
 Every reader takes the text and returns its value, and raises ValueError whose message is what was expected, to be put
 behind "expected". Durations and booleans are read as Go reads them, since the original tracker was written in Go and
 its environments are to work unchanged.
 """
 
+import os
 import re
 from collections.abc import Callable
 from fractions import Fraction
-from urllib.parse import unquote, urlsplit
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 MASK = "***"
 """Shown in place of a secret."""
@@ -145,14 +149,53 @@ def redis_url(text: str) -> str:
     database = re.fullmatch(r"/?[0-9]{0,5}", parts.path)
     if parts.scheme not in {"redis", "rediss"} or not parts.hostname or port == 0 or not database or not _printable(text):
         raise ValueError("redis://[[user]:password@]host[:port][/database number], or rediss:// for TLS")
+    redis_tls(text)
     return text
 
 
 def broker_url(text: str) -> str:
-    """Read a Celery broker's URL. Only its scheme is checked: Celery knows more kinds than this program does."""
+    """Read a Celery broker's URL. Celery knows more kinds than this program does: only the scheme and Redis' TLS are checked."""
     if not re.match(r"[a-z][a-z0-9+.-]*://", text) or not _printable(text):
         raise ValueError("a broker URL such as redis://host:6379/1")
+    if text.startswith("redis"):
+        redis_tls(text)
     return text
+
+
+def redis_tls(url: str) -> dict[str, str | bool] | None:
+    """
+    Read what a Redis URL says of TLS, None for redis://: what redis-py and kombu both call the same, and nothing else.
+
+    Server and host name are verified unless the URL says otherwise; kombu by itself would verify neither.
+    """
+    parts = urlsplit(url)
+    given = {key: value for key, value in parse_qsl(parts.query, keep_blank_values=True) if key.startswith("ssl_")}
+    if parts.scheme != "rediss":
+        if given:
+            raise ValueError(f"rediss:// where {min(given)} is given: redis:// is not TLS")
+        return None
+    for key, value in given.items():
+        allowed = _REDIS_TLS.get(key)
+        if allowed is None:
+            raise ValueError(f"of the parameters that begin with ssl_ only {', '.join(_REDIS_TLS)}")
+        if allowed and value not in allowed:
+            raise ValueError(f"{key}={' or '.join(allowed)}")
+        if not allowed and not _readable(value):
+            raise ValueError(f"in {key} the path of a readable file")
+    if ("ssl_certfile" in given) != ("ssl_keyfile" in given):
+        raise ValueError("ssl_certfile and ssl_keyfile, both or neither")
+    verified: dict[str, str | bool] = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
+    return verified | given | {"ssl_check_hostname": given.get("ssl_check_hostname") != "false"}
+
+
+_REDIS_TLS: dict[str, tuple[str, ...]] = {
+    "ssl_ca_certs": (),
+    "ssl_certfile": (),
+    "ssl_keyfile": (),
+    "ssl_cert_reqs": ("required", "none"),
+    "ssl_check_hostname": ("true", "false"),
+}
+"""What a rediss:// URL may say, and which values; none: the path of a file."""
 
 
 def topic(text: str) -> str:
@@ -180,6 +223,13 @@ def token(text: str) -> str:
     """Read what travels in an HTTP header: printable ASCII, no blank at either end."""
     if not re.fullmatch(r"[!-~]([ -~]*[!-~])?", text):
         raise ValueError("printable ASCII characters, no blank at either end")
+    return text
+
+
+def kafka_protocol(text: str) -> str:
+    """Read the original's name for TLS. It took anything else for none, in silence: a slip of the pen sent everything in the clear."""
+    if text != "TLS":
+        raise ValueError("TLS, or nothing")
     return text
 
 
@@ -247,6 +297,10 @@ def _split_address(text: str) -> tuple[str, int | None]:
     if not found or int(found[3]) > _MAX_PORT:
         return "", None
     return found[1] or found[2], int(found[3])
+
+
+def _readable(path: str) -> bool:
+    return Path(path).is_file() and os.access(path, os.R_OK)
 
 
 def _printable(text: str) -> bool:

@@ -9,13 +9,14 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError, model_validator
 
 from tracker import setting_values as forms
 from tracker.errors import BadInput
+from tracker.kafka_tls import KafkaTls, is_pem, key_lines, pem_or_path, wrong_authorities
 
 _MAX_SHOWN_CHARACTERS = 80
 """How much of a wrong value an error repeats."""
@@ -44,6 +45,8 @@ Topic = Annotated[str, _text(forms.topic)]
 Name = Annotated[str, _text(forms.name)]
 ApiUrl = Annotated[str, _text(forms.api_url)]
 Token = Annotated[Annotated[SecretStr, _text(forms.token)] | None, _none_if_empty]
+Pem = Annotated[Annotated[str, _text(pem_or_path)] | None, _none_if_empty]
+SecretPem = Annotated[Annotated[SecretStr, _text(pem_or_path)] | None, _none_if_empty]
 Switch = Annotated[bool, BeforeValidator(forms.boolean)]
 Duration = Annotated[float, BeforeValidator(forms.duration)]
 PositiveDuration = Annotated[float, BeforeValidator(forms.positive_duration)]
@@ -102,6 +105,31 @@ class Settings(BaseModel):
     """How long Kafka waits for a silent bridge before it gives its partitions to another.
 
     The original's value: a killed bridge is replaced in 10 s, and a busy one is not thrown out."""
+
+    kafka_sec_proto: Annotated[Annotated[str, _text(forms.kafka_protocol)] | None, _none_if_empty] = None
+    """How Kafka is spoken to: TLS, or without it where this is not set.
+
+    None: the original's default."""
+
+    kafka_sec_client_cert: Pem = None
+    """The certificate that we show to Kafka: PEM text, or the path of a file with it.
+
+    None: not every Kafka asks its clients for one."""
+
+    kafka_sec_client_key: SecretPem = None
+    """The private key of KAFKA_SEC_CLIENT_CERT: PEM text, or the path of a file with it.
+
+    None: it goes with the certificate."""
+
+    kafka_sec_ca_certs: Pem = None
+    """The authorities that Kafka's certificates are verified by: PEM text, or the path of a file with it.
+
+    None: those that this machine trusts."""
+
+    kafka_sec_skip_verify: Switch = False
+    """Whether Kafka's certificates and host names are taken unverified.
+
+    Off: whoever sits in between could read and change everything."""
 
     import_api_addr: ApiUrl = "http://localhost:21800"
     """The base URL of the Import API.
@@ -272,9 +300,17 @@ class Settings(BaseModel):
                 f"BRIDGE_POLL_RECORDS='{self.bridge_poll_records}': expected no more than BRIDGE_WINDOW_RECORDS "
                 f"({self.bridge_window_records}): one poll must fit into the window"
             )
+        wrong += self.kafka_tls.problems()
         if wrong:
             raise ValueError("\n".join(wrong))
         return self
+
+    @property
+    def kafka_tls(self) -> KafkaTls:
+        """How Kafka is spoken to, as far as TLS goes."""
+        key = self.kafka_sec_client_key.get_secret_value() if self.kafka_sec_client_key else None
+        tls = self.kafka_sec_proto is not None
+        return KafkaTls(tls, self.kafka_sec_ca_certs, self.kafka_sec_client_cert, key, self.kafka_sec_skip_verify)
 
     @property
     def bind(self) -> tuple[str, int]:
@@ -310,11 +346,15 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     Raises BadInput with one line for each wrong variable: its name, its value (secrets masked) and what was expected.
     """
     given = {field: environ[env_name(field)] for field in Settings.model_fields if env_name(field) in environ}
+    lines = wrong_authorities(environ.get("SSL_CERT_FILE"))
+    mistakes: list[Any] = []
     try:
-        return Settings.model_validate(given)
+        settings = Settings.model_validate(given)
     except ValidationError as error:
-        mistakes = error.errors(include_url=False)
-    lines = []
+        mistakes += error.errors(include_url=False)
+    else:
+        if not lines:
+            return settings
     for mistake in mistakes:
         expected = str(mistake.get("ctx", {}).get("error", mistake["msg"]))
         # Pydantic names the path to the value; checks of several fields together have none and name them themselves.
@@ -353,8 +393,12 @@ def secrets(settings: Settings) -> list[str]:
         secret: SecretStr | None = getattr(settings, field)
         if secret is not None:
             text = secret.get_secret_value()
-            database = field == "db_access"
-            passwords = forms.url_secrets(text) if field in _URLS else forms.database_secrets(text) if database else (text,)
+            if field == "kafka_sec_client_key":
+                passwords = key_lines(text)
+            elif field == "db_access":
+                passwords = forms.database_secrets(text)
+            else:
+                passwords = forms.url_secrets(text) if field in _URLS else (text,)
             found.update(passwords, map(unquote, passwords))
     return sorted(found, key=len, reverse=True)
 
@@ -364,7 +408,7 @@ _URLS = frozenset({"redis_url", "celery_broker_url"})
 
 _SURELY_NO_PASSWORD = re.compile(r"([a-z+]+://)?[A-Za-z0-9.-]*(:[0-9]{0,5})?(/[A-Za-z0-9]{0,5})?")
 
-_SECRETS = frozenset({"import_api_auth_token", "dataset_api_auth_token", "service_auth_token", "db_access"}) | _URLS
+_SECRETS = frozenset({"import_api_auth_token", "dataset_api_auth_token", "service_auth_token", "db_access", "kafka_sec_client_key"}) | _URLS
 
 
 def _shown(field: str, value: object) -> str:
@@ -372,6 +416,10 @@ def _shown(field: str, value: object) -> str:
     match value:
         case None:
             return "none"
+        case SecretStr() if field == "kafka_sec_client_key" and not is_pem(value.get_secret_value()):
+            return value.get_secret_value()
+        case str() if is_pem(value):
+            return "PEM text"
         case SecretStr():
             return forms.mask_url(value.get_secret_value()) if field in _URLS else forms.MASK
         case bool():

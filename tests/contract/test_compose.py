@@ -34,8 +34,14 @@ SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "import-tracker"}
 SETTINGS = {env_name(field) for field in Settings.model_fields}
 
-NOT_HANDED_ON = {"CELERY_BROKER_URL", "KAFKA_GROUP_INSTANCE_ID"}
-"""The Redis of the file carries the tasks, and the id must differ for each bridge, which one file cannot do."""
+NOT_HANDED_ON = {
+    *("CELERY_BROKER_URL", "KAFKA_GROUP_INSTANCE_ID"),
+    *(name for name in SETTINGS if name.startswith("KAFKA_SEC_")),
+}
+"""
+The Redis of the file carries the tasks, and the id must differ for each bridge, which one file cannot do. Its Kafka is
+reached inside its own network, without TLS.
+"""
 
 
 def with_defaults(text: str) -> str:

@@ -40,6 +40,7 @@ from tracker.views import as_json
 from tracker.web import asking, statics
 from tracker.web.answers import Json, failure, known_only, number_of, page_of
 from tracker.web.asking import Asked
+from tracker.web.headers import SecurityHeaders
 from tracker.web.live import Live, LiveAnswer
 from tracker.web.metrics import Metrics
 from tracker.web.pages import Pages
@@ -102,7 +103,9 @@ class Web:
             lifespan=self._lifespan,
             exception_handlers={HTTPException: self._http_error, BadInput: _bad_input, LedgerUnavailable: _redis_away},
         )
+        app.router.redirect_slashes = False  # a redirect would lead to whatever host the request names
         app.add_middleware(RequestLog)
+        app.add_middleware(SecurityHeaders)
         return app
 
     @contextlib.asynccontextmanager

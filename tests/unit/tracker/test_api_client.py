@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -337,6 +338,29 @@ def test_an_id_that_no_url_can_name_is_an_unknown_one(name: str) -> None:
 
 def test_an_id_is_quoted_as_one_segment() -> None:
     assert segment("../a b?c#d%/é", UnknownInstance) == "..%2Fa%20b%3Fc%23d%25%2F%C3%A9"
+
+
+@pytest.mark.parametrize(
+    "name", ["../../jobs/1", "..%2F1", "a%2Fb", "a?state=completed", "a#b", "a;b", "ü/ß", "a\r\nHost: b", "a\\..\\b", "//b", "%00"]
+)
+def test_a_hostile_id_reaches_the_wire_as_one_segment_of_its_own_path(name: str) -> None:
+    sent: list[bytes] = []
+
+    def seen(request: httpx.Request) -> httpx.Response:
+        sent.append(request.url.raw_path)
+        assert request.url.host == "host"
+        return httpx.Response(200)
+
+    async def run() -> None:
+        api = ApiClient("http://host:1", token=None, service_token=None, timeout_s=1, max_calls=1, transport=httpx.MockTransport(seen))
+        await api.put(f"/instances/{segment(name, UnknownInstance)}/inserted_observations/1", allowed_at=clock())
+
+    asyncio.run(run())
+    root, instances, name_sent, *after = sent[0].split(b"/")
+    assert [root, instances, *after] == [b"", b"instances", b"inserted_observations", b"1"]
+    assert unquote(name_sent.decode()) == name
+    assert name_sent.isascii()
+    assert not set(name_sent) & set(b"?#\r\n /\\")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,10 @@ WRONG = {
     "KAFKA_OFFSET_OLDEST": "oldest",
     "KAFKA_GROUP_INSTANCE_ID": "a b",
     "KAFKA_SESSION_TIMEOUT": "10",
+    "KAFKA_SEC_PROTO": "tls",
+    "KAFKA_SEC_CLIENT_CERT": "/nowhere/client.pem",
+    "KAFKA_SEC_CA_CERTS": "/nowhere/ca.pem",
+    "KAFKA_SEC_SKIP_VERIFY": "yes",
     "IMPORT_API_ADDR": "localhost:21800",
     "DATASET_API_ADDR": "ftp://localhost",
     "IMPORT_API_TIMEOUT": "0",
@@ -117,6 +121,10 @@ def test_an_empty_optional_variable_is_none():
         "SERVICE_AUTH_TOKEN",
         "DB_ACCESS",
         "KAFKA_GROUP_INSTANCE_ID",
+        "KAFKA_SEC_PROTO",
+        "KAFKA_SEC_CLIENT_CERT",
+        "KAFKA_SEC_CLIENT_KEY",
+        "KAFKA_SEC_CA_CERTS",
         "CELERY_BROKER_URL",
     )
     assert load(dict.fromkeys(names, "")) == Settings()
@@ -134,7 +142,7 @@ def test_a_wrong_value_is_refused_in_one_line_with_name_value_and_expectation(na
 
 
 def test_every_setting_that_can_be_wrong_is_tried_above():
-    cannot_be_shown = {"IMPORT_API_AUTH_TOKEN", "DATASET_API_AUTH_TOKEN", "SERVICE_AUTH_TOKEN", "DB_ACCESS"}
+    cannot_be_shown = {"IMPORT_API_AUTH_TOKEN", "DATASET_API_AUTH_TOKEN", "SERVICE_AUTH_TOKEN", "DB_ACCESS", "KAFKA_SEC_CLIENT_KEY"}
     assert WRONG.keys() == {env_name(field) for field in Settings.model_fields} - cannot_be_shown
 
 
@@ -153,7 +161,7 @@ def test_a_line_break_or_a_very_long_value_stays_one_short_line():
     assert len(str(refusal.value)) < 300
 
 
-@pytest.mark.parametrize("name", ["IMPORT_API_AUTH_TOKEN", "DATASET_API_AUTH_TOKEN", "SERVICE_AUTH_TOKEN"])
+@pytest.mark.parametrize("name", ["IMPORT_API_AUTH_TOKEN", "DATASET_API_AUTH_TOKEN", "SERVICE_AUTH_TOKEN", "KAFKA_SEC_CLIENT_KEY"])
 def test_a_wrong_secret_is_not_repeated(name):
     with pytest.raises(BadInput) as refusal:
         load({name: f" {PASSWORD}\n"})
