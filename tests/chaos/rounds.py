@@ -217,8 +217,12 @@ class Round:
         """
         Let Kafka delete what is read, so that a birth does not read it again, and the stand-ins forget the round before this one.
 
-        This one's jobs may still be looked at: a listing that had begun before they ended comes back to them.
+        This one's jobs may still be looked at: a listing that had begun before they ended comes back to them. Instances of which Kafka
+        has left nothing are ended as a person would end them, since the tracker follows them until then.
         """
+        for each in self.book.instances.values():
+            if each.told == 0 and not each.failed:
+                self.stack.dataset_api.set_state(each.id, "failed")
         for partition, end in self.traffic.ends().items():
             self.stack.kafka.delete_records(self.stack.inserted_topic, partition, end)
         for api in (self.stack.dataset_api, self.stack.import_api):
