@@ -36,7 +36,7 @@ BOUNDED = {"HISTORY_MAX_ENTRIES": "1000"}
 
 ROUND_FAULTS, ROUND_GAP_S = 25, 2.0
 
-ENDING = ("killed", "stopped", "replaced", "lost", "purge", "kafka", "redis_wiped", "suspended_past")
+ENDING = ("killed", "stopped", "replaced", "lost", "purge", "kafka", "rewound", "suspended_past")
 """Parts of the names of faults that end a process, or take long."""
 
 
@@ -84,6 +84,8 @@ class Sampler:
 
     def _note_process(self, name: str, at: float) -> None:
         pid = self._world.stack.pid(name)
+        if pid is None:
+            return
         try:
             first = psutil.Process(pid)
             members = [first, *first.children(recursive=True)]
