@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.test_readme import ROOT, rows_of_the_table
+from tests.unit.test_readme import ROOT, anchors, rows_of_the_table
+from tracker import health
 
 FOLDER = ROOT / "docs" / "monitoring"
 PROMTOOL = shutil.which("promtool")
@@ -56,7 +57,7 @@ def test_every_metric_named_is_there(expression: str) -> None:
 
 
 def test_every_alert_says_what_to_do_and_the_asked_for_are_there() -> None:
-    assert all({"summary", "action"} == rule["annotations"].keys() and rule["labels"].keys() == {"severity"} for rule in rules())
+    assert all({"summary", "action", "runbook"} == rule["annotations"].keys() and rule["labels"].keys() == {"severity"} for rule in rules())
     assert set(ASKED_FOR) <= {rule["alert"] for rule in rules()}
 
 
@@ -65,6 +66,19 @@ def test_every_command_that_an_alert_names_is_one() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     for command in re.findall(r"`(tracker [a-z-]+)", text):
         assert f"`{command}" in readme, command
+
+
+def test_every_alert_leads_to_its_heading_in_the_runbook() -> None:
+    headings = anchors(ROOT / "docs" / "operating.md")
+    for rule in rules():
+        assert rule["annotations"]["runbook"] == f"docs/operating.md#{rule['alert'].lower()}"
+        assert rule["alert"].lower() in headings, rule["alert"]
+
+
+def test_every_health_check_has_a_heading_in_the_runbook() -> None:
+    text = (ROOT / "docs" / "operating.md").read_text("utf-8")
+    told = re.findall(r"^### (.+)$", text.partition("\n## Health checks\n")[2].partition("\n## ")[0], re.MULTILINE)
+    assert told == list(health.CHECKS)
 
 
 def test_panels_have_a_place_each() -> None:
