@@ -1,7 +1,7 @@
 """Debian's Chromium, driven by Playwright. It is started once, with a profile of its own that is empty and removed afterwards."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,6 +28,22 @@ PATIENCE_MS = 20_000
 """For a page to show what is to come: a second or two on an idle machine."""
 
 Open = Callable[..., Page]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """
+    Tell a failure as Python itself does.
+
+    For its own form pytest parses the source, which Python 3.11.2 cannot do in a thread that has run greenlets, as
+    Playwright has it: the failure would become a SystemError that ends the whole run.
+    """
+    option = item.config.option
+    style, option.tbstyle = option.tbstyle, "native"
+    try:
+        return (yield)
+    finally:
+        option.tbstyle = style
 
 
 @pytest.fixture(scope="module")
