@@ -78,12 +78,16 @@ class Commands(click.Group):
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Settings come from the environment: `tracker settings` lists them. Completion for bash: "
-    'eval "$(_TRACKER_COMPLETE=bash_source tracker)"',
+    epilog="Settings come from the environment: `tracker settings` lists them. Completion for bash (zsh, fish likewise): "
+    'eval "$(_TRACKER_COMPLETE=bash_source tracker)". Examples: tracker status; tracker health; tracker explain INSTANCE',
 )
 @click.version_option(package_name="import-tracker", message="import-tracker %(version)s")
 def commands() -> None:
-    """Count inserted observations, and complete import instances and jobs."""
+    """
+    Count inserted observations, and complete import instances and jobs.
+
+    Exit code 0: done; 1: it did not work, though the command was right; 2: the command or a setting is wrong.
+    """
 
 
 def main() -> None:

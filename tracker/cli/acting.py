@@ -36,7 +36,11 @@ def read_duration(_ctx: click.Context, _param: click.Parameter, value: str) -> f
 @click.argument("instance")
 @click.option("--job", metavar="JOB", help="The import job it belongs to; the Dataset API tells it otherwise.")
 def register(instance: str, job: str | None) -> None:
-    """Follow INSTANCE, as its input-file-available record would."""
+    """
+    Follow INSTANCE, as its input-file-available record would.
+
+    To say it again changes nothing. One that the Dataset API does not know is parked until it does.
+    """
     settings = load_settings()
     arguments = [checked_id(instance, "instance id"), checked_id(job, "job id") if job is not None else None]
     open_overview(settings)
@@ -129,9 +133,13 @@ def check(instances: tuple[str, ...]) -> None:
     click.echo("the check is sent" if not ids else f"the check of {', '.join(ids)} is sent")
 
 
-@click.command()
+@click.command(epilog="Example: tracker sync")
 def sync() -> None:
-    """Read the full listing of submitted instances now."""
+    """
+    Read the full listing of submitted instances now.
+
+    It finds instances that no record has named, and totals. A worker does it; it happens every SYNC_INTERVAL anyway.
+    """
     settings = load_settings()
     open_overview(settings)
     send(settings, "tracker.sync_active_instances", [])

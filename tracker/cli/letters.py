@@ -38,7 +38,11 @@ def filters(function: Function) -> Function:
     return function
 
 
-@click.group("dead-letters", context_settings={"max_content_width": 100})
+@click.group(
+    "dead-letters",
+    context_settings={"max_content_width": 100},
+    epilog="Examples: tracker dead-letters list; tracker dead-letters show LETTER; tracker dead-letters replay LETTER",
+)
 def dead_letters() -> None:
     """
     Look at what could not be counted; replay or drop it.

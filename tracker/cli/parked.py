@@ -55,9 +55,18 @@ def filters(function: Function) -> Function:
     return function
 
 
-@click.group("parked", context_settings={"max_content_width": 100})
+@click.group(
+    "parked",
+    context_settings={"max_content_width": 100},
+    epilog="Examples: tracker parked list; tracker parked show INSTANCE; tracker parked retry INSTANCE",
+)
 def parked() -> None:
-    """Look at instances and jobs that wait for a person; retry them, or give them up."""
+    """
+    Look at instances and jobs that wait for a person; retry them, or give them up.
+
+    The kinds: unknown (the Dataset API does not know it), refused (it refuses the count), foreign (somebody else counts).
+    Parked instances gather counts all the same.
+    """
 
 
 @parked.command("list", epilog="Example: tracker parked list --kind unknown --older-than 1h")

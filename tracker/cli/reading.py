@@ -93,7 +93,11 @@ def status_json(overview: "Overview", settings: "Settings", *, everything: bool,
 @click.argument("instance")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 def show(instance: str, as_json: bool) -> None:  # noqa: FBT001 -- a flag of the command line
-    """Show all that is known of INSTANCE."""
+    """
+    Show all that the ledger knows of INSTANCE: its figures, state, and why it waits.
+
+    Asks Redis alone; tracker explain asks the Dataset API, too, and says what to do.
+    """
     from tracker import views
 
     settings = load_settings()

@@ -26,7 +26,11 @@ STOP_MARGIN_S = 5.0
 
 @click.command(epilog="Example: BIND_ADDR=:8080 tracker web")
 def web() -> None:
-    """Answer for health, instances and jobs at BIND_ADDR, until stopped."""
+    """
+    Show the status page and answer for health, metrics, instances and jobs at BIND_ADDR, until stopped.
+
+    It only reads. It asks for no password: put a proxy in front of it where others can reach it.
+    """
     settings = load_settings()
     configure_logs(settings)
     need_web()

@@ -103,7 +103,12 @@ def fail(instance: str, *, by: str, reason: str, yes: bool) -> None:
 @click.argument("what", type=click.Choice(list(EFFECTS)))
 @deciding
 def pause(what: str, *, by: str, reason: str, yes: bool) -> None:
-    """Pause the pushes, or the bridge, until they are resumed. Needs --reason."""
+    """
+    Pause the pushes, or the bridge, until they are resumed. Needs --reason.
+
+    pushes: nothing is pushed or completed, counts gather. bridge: nothing is read, records wait in Kafka. It lasts over
+    restarts; tracker health says who paused, when and why.
+    """
     needed(reason)
     settings = load_settings()
     overview = open_overview(settings)

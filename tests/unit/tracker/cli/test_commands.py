@@ -3,10 +3,11 @@
 import subprocess
 import sys
 
+import click
 import pytest
 
 from tests.unit.tracker.cli.runs import one_line, run
-from tracker.cli import COMMANDS
+from tracker.cli import COMMANDS, commands
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -14,6 +15,29 @@ def test_every_command_explains_itself(name: str) -> None:
     result = run(name, "--help")
     assert result.exit_code == 0
     assert result.stdout.startswith(f"Usage: tracker {name}")
+
+
+def every_command() -> list[list[str]]:
+    """All commands and their subcommands, as they are typed."""
+    context = click.Context(commands)
+    found: list[list[str]] = [[]]
+    for name in COMMANDS:
+        command = commands.get_command(context, name)
+        found += [[name], *([name, each] for each in (command.commands if isinstance(command, click.Group) else ()))]
+    return found
+
+
+@pytest.mark.parametrize("words", every_command(), ids=" ".join)
+def test_every_command_shows_an_example(words: list[str]) -> None:
+    text = " ".join(run(*words, "--help").stdout.split())
+    assert f"tracker {' '.join(words)}" in text.partition("Example")[2]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_every_shell_gets_its_completion(shell: str) -> None:
+    script = f"import os; os.environ['_TRACKER_COMPLETE'] = '{shell}_source'; from tracker.cli import main; main()"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "_TRACKER_COMPLETE" in result.stdout
 
 
 def test_the_help_lists_every_command() -> None:
