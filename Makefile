@@ -15,7 +15,7 @@ FLOWER_COLUMNS := name,args,state,received,runtime,worker
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test simulate bench fuzz chaos endurance lint audit format up debug flower lock clean
+.PHONY: mutants help install demo test simulate bench fuzz chaos endurance lint audit format up debug flower lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
@@ -44,8 +44,11 @@ bench: install ## Measure everything against its goals, 25 minutes on a quiet ma
 	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	$(BIN)/python -m benchmarks $(FIGURES) --runs $(or $(RUNS),5)
 
-simulate: install ## Run schedules of everything going wrong, on virtual time (SEEDS=1000, FIRST=0)
-	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)
+mutants: install ## Switch off each rule in turn and see that the schedules find it (SEEDS=20000, FIRST=0, ARGS="no quarantine")
+	$(BIN)/python -m tests.simulation.mutants --seeds $(or $(SEEDS),20000) --first $(or $(FIRST),0) $(if $(ARGS),"$(ARGS)")
+
+simulate: install ## Run schedules of everything going wrong, on virtual time (SEEDS=10000, FIRST=0, ON=model|scripts, VERBOSE=1)
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),10000) --first $(or $(FIRST),0) $(if $(ON),--on $(ON)) $(if $(VERBOSE),--verbose)
 
 chaos: install ## Real Kafka and Valkey, faults at random (FAULTS=200, SEED=, RATE=1000, SCENARIOS=original, OUTPUT=file, ARGS=)
 	$(BIN)/python -m tests.chaos run $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--total $(FAULTS)) $(if $(RATE),--rate $(RATE)) \

@@ -134,7 +134,7 @@ class Bridge:
         """
         Stop polling, wait for what is on its way, commit what is applied, leave the groups.
 
-        Returns whether all of it was applied within `timeout_s`. What was not is read again by whoever comes next.
+        Returns whether all of it was applied within `timeout_s` and committed. What was not is read again by whoever comes next.
         """
         self.closing = True
         deadline = self._clock() + timeout_s
@@ -148,12 +148,14 @@ class Bridge:
         if self._trusted:
             with self._troubles.trying("reading", self._clock()):
                 self._take_in(self._ledger.positions(self._mine))
+        committed = self._trusted is not None or not self._mine
         for number, consumer in enumerate(self._consumers):
             with self._troubles.trying(f"committing {number}", self._clock()):
                 consumer.commit_now({p: commit for p, commit in self._standing.items() if self._mine.get(p) is consumer}, 2.0)
+            committed = committed and self._troubles.healthy(f"committing {number}")
             consumer.close(2.0)
-        log.info("bridge_stopped", name=self._name, batches_left=left)
-        return left == 0
+        log.info("bridge_stopped", name=self._name, batches_left=left, committed=committed)
+        return left == 0 and committed
 
     # -- trust and places -----------------------------------------------------------------------------------------
 

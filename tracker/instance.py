@@ -15,6 +15,9 @@ FAILED = frozenset({"failed", "error"})
 DONE = frozenset({"completed", "edition-confirmed", "associated", "published", "approved", "detached"})
 """Completed, or past it: never pushed back."""
 
+PUBLISHED = "published"
+"""The state that is never left, and in which the Dataset API takes no counts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Instance:

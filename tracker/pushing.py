@@ -22,7 +22,7 @@ from typing import NoReturn, Protocol
 import structlog
 
 from tracker.errors import LettersFull, NotSent, OutcomeUnknown, Refused, Transient, TurnedAway, UnknownInstance
-from tracker.instance import Instance
+from tracker.instance import PUBLISHED, Instance
 from tracker.ledger_state import Intent, Turn
 
 log = structlog.get_logger(__name__)
@@ -232,7 +232,8 @@ async def _resolve(turn: Turn, intent: Intent, ledger: Ledger, api: DatasetApi, 
     if instance.etag is None and intent.age_s < rules.quarantine_s:
         # The API has lost its ETags (an older version took its place), so If-Match holds no copy back any more.
         raise ComeAgain("a PUT may still be on its way", rules.quarantine_s - intent.age_s)
-    if intent.etag is not None and instance.etag == intent.etag:
+    # A published instance takes no copy any more: its inserted count tells, whatever the ETag.
+    if intent.etag is not None and instance.etag == intent.etag and instance.state != PUBLISHED:
         allowed_at = clock()
         turn = ledger.copy_intent(turn, intent)
         return await _send(turn, ledger, api, rules, allowed_at, first_copy=False)

@@ -1,212 +1,284 @@
 """
 The two APIs and the network to them, on virtual time.
 
-A request can be refused, lost, late (up to `age_s` after its sender gave it up), repeated by a proxy; an answer can be
-lost, or be a 500 though the change was applied; a caller can stand still before its first byte and after the answer.
+A request can be refused, lost, late (it lives up to `age_s`), repeated by a proxy; an answer can be lost, be a 500 before
+or after the change was applied, or a 404 that means nothing; a caller can stand still before its first byte. What the
+APIs are told is looked at as it arrives: a count too many, or a state too early, is a wrong that no later repair undoes.
 """
 
 import asyncio
-import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tracker.errors import NotSent, OutcomeUnknown, Refused, Transient, TurnedAway, UnknownJob
-from tracker.instance import DONE, Instance, Job
+from tests.simulation.faults import Process, Surroundings
+from tracker.errors import NotSent, OutcomeUnknown, Refused, Transient, TurnedAway, UnknownInstance, UnknownJob
+from tracker.instance import DONE, FAILED, Instance, Job
 
 CONFLICT = "instance does not match the expected eTag"
 
-
-@dataclass
-class Weather:
-    """How likely what is, until it is calm."""
-
-    chance: random.Random
-    timeout_s: float
-    age_s: float
-    calm: bool = False
-
-    def happens(self, likelihood: float) -> bool:
-        """Whether something of this likelihood happens; nothing does in the calm."""
-        return not self.calm and self.chance.random() < likelihood
-
-    async def stand_still(self) -> None:
-        """A pause of the caller: mostly none, sometimes longer than any lock."""
-        if self.happens(0.03):
-            await asyncio.sleep(self.chance.uniform(0.0, 60.0))
+Answer = Exception | None
 
 
+@dataclass(slots=True)
 class Network:
     """Carries requests to an API that applies them, each at the time it arrives."""
 
-    def __init__(self, weather: Weather) -> None:
-        self.weather = weather
-        self.under_way: set[asyncio.Task[None]] = set()
+    around: Surroundings
+    timeout_s: float
+    age_s: float
+    under_way: int = 0
 
-    async def put(self, apply: Callable[[], Exception | None], allowed_at: float, *, repeatable: bool) -> None:
+    async def put(self, process: Process, apply: Callable[[], Answer], allowed_at: float, what: str, *, repeatable: bool) -> None:
         """One PUT: returns on 200, raises what the rooms raise for everything else."""
-        weather, chance = self.weather, self.weather.chance
-        await weather.stand_still()
-        if asyncio.get_running_loop().time() - allowed_at > weather.timeout_s:
+        around, faults, loop = self.around, self.around.faults, self.around.loop
+        process.step()
+        if around.happens(faults.stood_still, "a caller stood still before its first byte"):
+            await loop.sleep(around.chance.choice([around.chance.uniform(0.0, self.timeout_s), around.chance.uniform(0.0, 30.0)]))
+        process.step()
+        if too_late(loop.now, allowed_at, self.timeout_s):
             raise NotSent("too old to be sent")
-        if weather.happens(0.06):
+        if around.happens(faults.refused, "requests refused"):
             raise NotSent("connection refused")
-        if weather.happens(0.03):
+        if around.happens(faults.turned_away, "requests turned away"):
             raise TurnedAway("token refused", 403)
-        answer: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-        delay = chance.uniform(0.001, 0.05)
-        if weather.happens(0.15):
-            delay = chance.uniform(0.0, weather.timeout_s + weather.age_s)
-        lost = weather.happens(0.06)
-        task = asyncio.create_task(self._deliver(apply, delay, answer, lost=lost, twice=repeatable and weather.happens(0.02)))
-        self.under_way.add(task)
-        task.add_done_callback(self.under_way.discard)
-        try:
-            refused = await asyncio.wait_for(answer, weather.timeout_s)
-        except TimeoutError:
-            raise OutcomeUnknown("time-out") from None
-        await weather.stand_still()
+        answer = loop.create_future()
+        late = around.happens(faults.late_request, "requests late")
+        delay = around.chance.uniform(0.0, self.age_s) if late else around.chance.uniform(0.001, 0.02)
+        if around.happens(faults.lost_request, "requests lost"):
+            around.tell(f"lost: {what}")
+        else:
+            self._send(delay, apply, answer, what)
+            if repeatable and around.happens(faults.repeated, "requests repeated by a proxy"):
+                self._send(around.chance.uniform(delay, max(delay, self.age_s)), apply, answer, f"{what} (again)")
+        limit = loop.call_later(self.timeout_s, _give_up, answer)
+        refused = await answer
+        limit.cancel()
+        process.step()
         if refused is not None:
             raise refused
-        if weather.happens(0.05):
-            raise OutcomeUnknown("internal error", 500)
 
-    async def _deliver(
-        self, apply: Callable[[], Exception | None], delay: float, answer: "asyncio.Future[Exception | None]", *, lost: bool, twice: bool
-    ) -> None:
-        await asyncio.sleep(delay)
-        if lost:
-            return
-        refused = apply()
-        if twice:
+    def _send(self, delay: float, apply: Callable[[], Answer], answer: "asyncio.Future[Answer]", what: str) -> None:
+        self.under_way += 1
+        self.around.loop.call_later(delay, self._arrive, apply, answer, what)
+
+    def _arrive(self, apply: Callable[[], Answer], answer: "asyncio.Future[Answer]", what: str) -> None:
+        self.under_way -= 1
+        around, faults = self.around, self.around.faults
+        if around.happens(faults.failed_before, "500 before applying"):
+            refused: Answer = OutcomeUnknown("internal error", 500)
+        else:
             refused = apply()
-        if self.weather.happens(0.06):
-            return  # the answer is lost
-        await asyncio.sleep(self.weather.chance.uniform(0.001, 0.02))
-        if not answer.done():
-            answer.set_result(refused)
+            around.tell(f"{what}: {refused or 200}")
+            if refused is None and around.happens(faults.failed_after, "500 after applying"):
+                refused = OutcomeUnknown("internal error", 500)
+            elif refused is None and around.happens(faults.not_found, "404 in an ETag race"):
+                refused = OutcomeUnknown("instance not found", 404)
+        if not around.happens(faults.lost_answer, "answers lost"):
+            around.loop.call_later(around.chance.uniform(0.001, 0.02), _answer, answer, refused)
 
-    async def get(self) -> None:
+    async def get(self, process: Process) -> None:
         """The way of one GET."""
-        await self.weather.stand_still()
-        await asyncio.sleep(self.weather.chance.uniform(0.001, 0.05))
-        if self.weather.happens(0.08):
+        around = self.around
+        process.step()
+        await around.loop.sleep(around.chance.uniform(0.001, 0.02))
+        process.step()
+        if around.happens(around.faults.unreadable, "GETs failed"):
             raise Transient("the API is away")
 
+    async def got(self, process: Process) -> None:
+        """The way back, on which what was read grows old."""
+        await self.around.loop.sleep(self.around.chance.uniform(0.001, 0.02))
+        process.step()
 
-@dataclass
+
+def too_late(now: float, allowed_at: float, timeout_s: float) -> bool:
+    """The check of the transport as the first byte leaves; `tracker.api_client` has the real one."""
+    return now - allowed_at > timeout_s
+
+
+def _give_up(answer: "asyncio.Future[Answer]") -> None:
+    if not answer.done():
+        answer.set_result(OutcomeUnknown("time-out"))
+
+
+def _answer(answer: "asyncio.Future[Answer]", refused: Answer) -> None:
+    if not answer.done():
+        answer.set_result(refused)
+
+
+@dataclass(slots=True)
 class Stored:
-    """One instance as the API stores it."""
+    """One instance as the API stores it; `since` is when it came to be known."""
 
     job_id: str
     state: str = "submitted"
     total: int | None = None
     inserted: int = 0
     version: int = 0
-    pushed_back: bool = False
+    since: float = 0.0
+    open_tasks: tuple[str, ...] = ()
 
 
-@dataclass
-class SimulatedDatasetApi:
-    """Today's Dataset API with ETags, or 2017's without."""
+@dataclass(slots=True)
+class Apis:
+    """
+    What both APIs store: today's with ETags, or 2017's without, which takes any state from anywhere.
+
+    `published` has how much of each instance has been counted in Kafka or by hand so far. `wrong` is what can never be right again.
+    """
 
     network: Network
     etags: bool
+    knows_failed: bool
     instances: dict[str, Stored] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    published: Counter[str] = field(default_factory=Counter)
+    hand: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+    def add(self, name: str, delta: int, etag: str | None) -> Answer:
+        """Apply a PUT of counts."""
+        stored = self.instances[name]
+        if self.etags and etag is not None and etag != str(stored.version):
+            return OutcomeUnknown(CONFLICT, 409)
+        if stored.state == "published":
+            return Refused("unable to update resource as it has been published", 403, published=True)
+        stored.inserted += delta
+        stored.version += 1
+        if stored.inserted > self.published[name]:
+            self.wrong.append(f"{name}: {stored.inserted} counted when {self.published[name]} were published")
+        return None
+
+    def set_state(self, name: str, state: str, etag: str | None) -> Answer:
+        """Apply a PUT of an instance's state."""
+        stored = self.instances[name]
+        if self.etags and etag is not None and etag != str(stored.version):
+            return OutcomeUnknown(CONFLICT, 409)
+        if self.etags and stored.state not in {"submitted", state}:
+            return TurnedAway("unable to update resource, expected resource to have a state of submitted", 403)
+        if stored.state != state:
+            if stored.state in DONE | FAILED:
+                self.wrong.append(f"{name} was pushed back from {stored.state} to {state}")
+            elif not stored.total or stored.inserted < stored.total or stored.open_tasks:
+                self.wrong.append(f"{name} was completed early: {stored.inserted} of {stored.total}, {stored.open_tasks}")
+        stored.state = state
+        stored.version += 1
+        return None
+
+    def set_job_state(self, job_id: str, state: str) -> Answer:
+        """Apply a PUT of a job's state."""
+        if state == "failed" and not self.knows_failed:
+            return Refused("invalid state", 400)
+        job = self.jobs[job_id]
+        states = {self.instances[name].state for name in job.instance_ids}
+        if not states <= DONE | FAILED:
+            self.wrong.append(f"{job_id} became {state} early: its instances are {sorted(states)}")
+        self.jobs[job_id] = Job(job_id, state, job.instance_ids)
+        return None
+
+
+@dataclass(slots=True)
+class DatasetApi:
+    """The Dataset API as one process reaches it."""
+
+    apis: Apis
+    process: Process
 
     async def get_instance(self, instance_id: str) -> Instance:
         """Read one instance."""
-        await self.network.get()
-        stored = self.instances[instance_id]
-        etag = str(stored.version) if self.etags else None
-        return Instance(instance_id, stored.state, stored.job_id, stored.total, stored.inserted, etag)
+        network, process = self.apis.network, self.process
+        await network.get(process)
+        stored = self.apis.instances.get(instance_id)
+        if stored is None or stored.since > network.around.loop.now:
+            raise UnknownInstance("instance not found")
+        etag = str(stored.version) if self.apis.etags else None
+        read = Instance(instance_id, stored.state, stored.job_id, stored.total, stored.inserted, etag, stored.open_tasks)
+        await network.got(process)
+        return read
 
-    async def list_instances(self, state: str, offset: int, limit: int) -> "SimulatedPage":
+    async def list_instances(self, state: str, offset: int, limit: int) -> "Page":
         """Read everything in a state, on one page."""
-        await self.network.get()
+        await self.apis.network.get(self.process)
         assert (offset, limit > 0) == (0, True)
-        found = [Instance(name, s.state, s.job_id, s.total, s.inserted) for name, s in self.instances.items() if s.state == state]
-        return SimulatedPage(tuple(found), None)
+        now = self.apis.network.around.loop.now
+        found = [
+            Instance(name, s.state, s.job_id, s.total, s.inserted, None, s.open_tasks)
+            for name, s in self.apis.instances.items()
+            if s.state == state and s.since <= now
+        ]
+        await self.apis.network.got(self.process)
+        return Page(tuple(found))
 
     async def add_inserted(self, instance_id: str, delta: int, etag: str | None, *, allowed_at: float) -> str | None:
         """Add to the count."""
         after: list[str] = []
 
-        def apply() -> Exception | None:
-            stored = self.instances[instance_id]
-            if self.etags and etag is not None and etag != str(stored.version):
-                return OutcomeUnknown(CONFLICT, 409)
-            stored.inserted += delta
-            stored.version += 1
-            after.append(str(stored.version))
-            return None
+        def apply() -> Answer:
+            refused = self.apis.add(instance_id, delta, etag)
+            if refused is None:
+                after.append(str(self.apis.instances[instance_id].version))
+            return refused
 
-        await self.network.put(apply, allowed_at, repeatable=self.etags)
-        return after[0] if self.etags else None
+        what = f"PUT {instance_id} +{delta} if {etag}"
+        await self.apis.network.put(self.process, apply, allowed_at, what, repeatable=self.apis.etags)
+        return after[0] if self.apis.etags else None
 
     async def put_state(self, instance_id: str, state: str, etag: str | None, *, allowed_at: float) -> str | None:
-        """Set the state: 2017's API takes any from anywhere."""
-        after: list[str] = []
+        """Set the state."""
 
-        def apply() -> Exception | None:
-            stored = self.instances[instance_id]
-            if self.etags and etag != str(stored.version):
-                return OutcomeUnknown(CONFLICT, 409)
-            if self.etags and stored.state not in {"submitted", state}:
-                return TurnedAway("unable to update resource, expected resource to have a state of submitted", 403)
-            stored.pushed_back = stored.pushed_back or (stored.state != state and stored.state in DONE | {"failed"})
-            stored.state = state
-            stored.version += 1
-            after.append(str(stored.version))
-            return None
+        def apply() -> Answer:
+            return self.apis.set_state(instance_id, state, etag)
 
-        await self.network.put(apply, allowed_at, repeatable=self.etags)
-        return after[0] if self.etags else None
+        what = f"PUT {instance_id} {state} if {etag}"
+        await self.apis.network.put(self.process, apply, allowed_at, what, repeatable=self.apis.etags)
+        return None
 
 
-@dataclass(frozen=True)
-class SimulatedPage:
-    """One page of a listing."""
+@dataclass(slots=True)
+class ImportApi:
+    """The Import API as one process reaches it."""
 
-    items: tuple[Instance, ...]
-    total: int | None
-
-
-@dataclass(frozen=True)
-class SimulatedJobPage:
-    """One page of jobs."""
-
-    items: tuple[Job, ...]
-    total: int | None
-
-
-@dataclass
-class SimulatedImportApi:
-    """The Import API: takes any state from anyone; before 2021 it knew only the word `error` for a failure."""
-
-    network: Network
-    knows_failed: bool
-    jobs: dict[str, Job] = field(default_factory=dict)
+    apis: Apis
+    process: Process
 
     async def get_job(self, job_id: str) -> Job:
         """Read one job."""
-        await self.network.get()
-        if job_id not in self.jobs:
+        await self.apis.network.get(self.process)
+        if job_id not in self.apis.jobs:
             raise UnknownJob("job not found")
-        return self.jobs[job_id]
+        job = self.apis.jobs[job_id]
+        await self.apis.network.got(self.process)
+        return job
 
-    async def list_jobs(self, state: str, offset: int, limit: int) -> SimulatedJobPage:
+    async def list_jobs(self, state: str, offset: int, limit: int) -> "JobPage":
         """Read everything in a state, on one page."""
-        await self.network.get()
+        await self.apis.network.get(self.process)
         assert (offset, limit > 0) == (0, True)
-        return SimulatedJobPage(tuple(job for job in self.jobs.values() if job.state == state), None)
+        found = tuple(job for job in self.apis.jobs.values() if job.state == state)
+        await self.apis.network.got(self.process)
+        return JobPage(found)
 
     async def put_state(self, job_id: str, state: str, *, allowed_at: float) -> None:
         """Set the job's state."""
 
-        def apply() -> Exception | None:
-            if state == "failed" and not self.knows_failed:
-                return Refused("invalid state", 400)
-            self.jobs[job_id] = Job(job_id, state, self.jobs[job_id].instance_ids)
-            return None
+        def apply() -> Answer:
+            return self.apis.set_job_state(job_id, state)
 
-        await self.network.put(apply, allowed_at, repeatable=True)
+        await self.apis.network.put(self.process, apply, allowed_at, f"PUT {job_id} {state}", repeatable=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing of instances."""
+
+    items: tuple[Instance, ...]
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """One page of jobs."""
+
+    items: tuple[Job, ...]
+    total: int | None = None

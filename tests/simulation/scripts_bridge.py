@@ -271,3 +271,15 @@ def record_loss(store: Store, _: int, ledger: str, topic: str, number: int, epoc
     following = extend(store, part, start, end, "")
     store.version += 1
     return ["OK", str(following)]
+
+
+def forget_marks(store: Store, _: int, *oldest: Any) -> Reply:
+    there = {f"{topic}:{number}": (epoch, offset) for topic, number, epoch, offset in zip(*[iter(oldest)] * 4, strict=True)}
+    forgotten = 0
+    for (name, epoch), marks in store.marks.items():
+        if name in there and there[name][0] == epoch:
+            below = [offset for offset in marks if offset < there[name][1]]
+            forgotten += len(below)
+            for offset in below:
+                del marks[offset]
+    return ["OK", str(forgotten)]

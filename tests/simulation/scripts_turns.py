@@ -8,7 +8,8 @@ from tests.simulation.ledger_store import FULL, LOST, WRONG, Store
 from tests.simulation.scripts_prelude import Reply, held, ready_at, snapshot, touch
 
 
-def take(store: Store, now: int, name: str, token: str, lease_ms: int, force: int, *_: Any) -> Reply:
+def take(store: Store, now: int, name: str, token: str, lease_ms: int, force: int, by: str = "", push: int = 0) -> Reply:
+    del by
     ready = ready_at(store)
     if ready is None or ready > now:
         return ["NOT_READY", "" if ready is None else str(ready - now)]
@@ -32,6 +33,10 @@ def take(store: Store, now: int, name: str, token: str, lease_ms: int, force: in
     fields["lk"], fields["lu"] = token, now + lease_ms
     fields.pop("k", None)
     fields.pop("nb", None)
+    if push and fields.get("owed", 0) > 0 and fields.get("et") and "ins" in fields and "dl" not in fields and "aside" not in fields:
+        fields["dl"], fields["bf"], fields["im"], fields["sent"] = fields["owed"], fields["ins"], fields["et"], now
+        store.version += 1
+        return [*snapshot(now, fields), "1"]
     return snapshot(now, fields)
 
 
@@ -106,7 +111,10 @@ def copy_intent(store: Store, now: int, name: str, token: str, lease_ms: int, de
     return snapshot(now, fields)
 
 
-def close_intent(store: Store, now: int, name: str, token: str, lease_ms: int, outcome: str, etag: str, *_: Any) -> Reply:
+def close_intent(
+    store: Store, now: int, name: str, token: str, lease_ms: int, outcome: str, etag: str, how: str = "", release: int = 0
+) -> Reply:
+    del how
     fields = held(store, now, name, token, lease_ms)
     if fields is None:
         return LOST
@@ -119,7 +127,16 @@ def close_intent(store: Store, now: int, name: str, token: str, lease_ms: int, o
     for field in ("dl", "bf", "im", "sent"):
         del fields[field]
     store.version += 1
-    return snapshot(now, fields)
+    reply = snapshot(now, fields)
+    total = fields.get("total", "")
+    well = fields.get("st") == "submitted" and isinstance(total, int) and total > fields["ins"]
+    if release and outcome == "applied" and well and fields["owed"] <= 0 and not {"aside", "pk", "end"} & fields.keys():
+        for field in ("lk", "lu", "why", "tr", "nb"):
+            fields.pop(field, None)
+        for members in (store.watched, store.leisure, store.owing):
+            members.pop(name, None)
+        reply.append("1")
+    return reply
 
 
 def state_put(store: Store, now: int, name: str, token: str, lease_ms: int, what: str, alive_ms: int | str) -> Reply:

@@ -206,9 +206,12 @@ class Calls:
         place = [self.rarely(self.ledger, "1-other"), TOPIC, 0, self.chance.choice(EPOCHS[:2])]
         return [*place, start, start + self.chance.randint(0, 3), "gone"]
 
+    def _forget_marks(self) -> list[Any]:
+        return [TOPIC, self.chance.randint(0, 1), self.chance.choice(EPOCHS[:2]), self.chance.randint(0, 12)]
+
     def _take(self) -> list[Any]:
         self.tokens += 1
-        return [self.chance.choice(NAMES), f"t{self.tokens}", 20_000, self.rarely(0, 1)]
+        return [self.chance.choice(NAMES), f"t{self.tokens}", 20_000, self.rarely(0, 1), "", self.chance.randint(0, 1)]
 
     def _seen(self) -> list[Any]:
         state, past = self.chance.choice([("submitted", 0), ("completed", 1), ("failed", 0)])
@@ -229,7 +232,13 @@ class Calls:
         return [*held, self.rarely(int(delta or 0), 77), etag]
 
     def _close_intent(self) -> list[Any]:
-        return [*self.held(), self.chance.choice(["applied", "not applied"]), self.chance.choice(["", "E2"]), "answered"]
+        return [
+            *self.held(),
+            self.chance.choice(["applied", "not applied"]),
+            self.chance.choice(["", "E2"]),
+            "answered",
+            self.chance.randint(0, 1),
+        ]
 
     def _state_put(self) -> list[Any]:
         return [*self.held(), self.chance.choice(["send", "send", "never left"]), self.chance.choice(["", 15_000])]
@@ -418,7 +427,6 @@ def test_every_script_that_changes_what_the_promise_rests_on_is_modelled() -> No
 NOT_MODELLED = {
     "drained",
     "drop_letter",
-    "forget_marks",
     "look_for_stuck",
     "note_forced",
     "pause",

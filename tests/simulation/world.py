@@ -1,63 +1,35 @@
 """
-A whole import on virtual time, from one seed: records in a log, a lossy, duplicating, reordering Celery, workers that die
-and stand still, a Redis that does not answer, is lost or born anew, and the two APIs of `tests.simulation.apis`.
+A whole import on virtual time, from one seed: two topics, bridges, Celery, workers, Beats, Redis, the two APIs.
 
-The use cases and the Lua scripts are the production ones. While the weather lasts everything may go wrong; then it is
-calm, and everything must come right by itself.
+The bridge's loop, window and verifier, and the use cases of the workers, are the production ones; the ledger is the
+production one over the scripts' model (`scripts=False`) or over the scripts themselves. While a storm lasts everything may go wrong
+that the seed has drawn; then it is calm, and within `SETTLE_S` everything must be right by itself.
 """
 
-import asyncio
 import random
 import time
-import uuid
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
-import fakeredis
-
-from tests.simulation.apis import Network, SimulatedDatasetApi, SimulatedImportApi, Stored, Weather
-from tests.simulation.virtual_time import VirtualLoop
-from tracker import checking, counting
-from tracker.completing import Advancing
-from tracker.errors import LedgerUnavailable, LostTurn
-from tracker.events import Batch, ObservationsInserted, Partition, pack
+from bridge.verifying import Policy
+from tests.simulation.apis import Apis, Network, Stored
+from tests.simulation.bridges import Bridges
+from tests.simulation.celery import Celery
+from tests.simulation.faults import Faults, Surroundings
+from tests.simulation.kafka import Kafka
+from tests.simulation.redis import open_redis
+from tests.simulation.virtual_time import EPOCH_S, NoRest, VirtualLoop
+from tests.unit.bridge.fakes import COUNTS, GROUP, REGISTRATIONS, counted, registered
+from tracker.events import Partition
 from tracker.instance import Job
-from tracker.ledger import Ledger
-from tracker.ledger_state import PartitionStart
 from tracker.pushing import Rules
 
-STORM_S, END_S = 240.0, 900.0
-"""How long anything may go wrong, and when everything must be right."""
-
-PARTITIONS = [Partition("counts", 0), Partition("counts", 1)]
-
-
-class StormyLedger(Ledger):
-    """The real ledger behind a Redis that sometimes does not answer, before or after it has run the script."""
-
-    weather: Weather
-
-    def run(self, name: str, *args: str | float) -> list[Any]:
-        if self.weather.happens(0.005):
-            raise LedgerUnavailable("time-out, nothing has happened")
-        reply = super().run(name, *args)
-        if self.weather.happens(0.005):
-            raise LedgerUnavailable("time-out, everything has happened")
-        return reply
-
-
-@dataclass
-class Settings:
-    """What checking goes by."""
-
-    check_complete_interval_s: float = 2.0
-    sync_interval_s: float = 30.0
-    initialise_list_interval_s: float = 4.0
-    initialise_list_attempts: int = 20
-    parked_ttl_s: float = 1e9
+SETTLE_S = 300.0
+"""Within how many seconds of calm everything must be right: no wait of the tracker's own is longer than two minutes."""
 
 
 @dataclass
@@ -69,220 +41,236 @@ class Outcome:
 
 
 class World:
-    """One run."""
+    """One run. What happens in it beside the everyday is decided by its story, see `tests.simulation.stories`."""
 
-    def __init__(self, seed: int) -> None:
-        self.loop = VirtualLoop()
-        self.chance = random.Random(seed)
-        self.rules = Rules(timeout_s=3.0, max_request_age_s=self.chance.choice([5.0, 20.0]), jitter=self.chance.random)
-        self.weather = Weather(self.chance, self.rules.timeout_s, self.rules.max_request_age_s)
-        self.happened: Counter[str] = Counter()
-        self.settings = Settings()
-        client = fakeredis.FakeRedis(server=fakeredis.FakeServer(), decode_responses=True)
-        self.ledger = StormyLedger(client, "t:", lease_s=2 * self.rules.timeout_s + 5.0)
-        self.ledger.weather = self.weather
-        self.etags = self.chance.random() < 0.6
-        self.networks = [Network(self.weather), Network(self.weather)]
-        self.dataset_api = SimulatedDatasetApi(self.networks[0], self.etags)
-        self.import_api = SimulatedImportApi(self.networks[1], knows_failed=self.chance.random() < 0.5)
-        self.advancing = Advancing(
-            self.ledger, self.dataset_api, self.import_api, self.rules, self.loop.time, complete_at_once=self.chance.random() < 0.7
-        )
-        self.log: dict[Partition, list[tuple[str, int]]] = {partition: [] for partition in PARTITIONS}
-        self.tasks: set[asyncio.Task[Any]] = set()
-        self.number = 0
-        self.expected: Counter[str] = Counter()
+    def __init__(self, seed: int, *, scripts: bool = False, tell: Callable[[str], None] | None = None) -> None:
+        self.seed = seed
+        self.loop = VirtualLoop()  # type: ignore[abstract] # it has what is used
+        self.chance = chance = random.Random(seed)
+        self.around = Surroundings(self.loop, chance, Faults.drawn(chance))
+        if tell is not None:
+            self.around.tell = lambda *words: tell(f"{self.loop.now:8.3f}  {' '.join(map(str, words))}")
+        self.happened = self.around.happened
+        self.rules = Rules(timeout_s=2.0, max_request_age_s=chance.choice([3.0, 8.0]), jitter=chance.random)
+        self.redis = open_redis(self.around, lease_s=2 * self.rules.timeout_s + 5.0, scripts=scripts)
+        network = Network(self.around, self.rules.timeout_s, self.rules.max_request_age_s)
+        self.apis = Apis(network, etags=chance.random() < 0.5, knows_failed=chance.random() < 0.5)
+        self.celery = Celery(self.around, self.redis.ledger, self.apis, self.rules, complete_at_once=chance.random() < 0.7)
+        self.with_ids = chance.random() < 0.7
+        self.kafka = Kafka(self.around)
+        self.kafka.create(COUNTS, chance.choice([1, 1, 2]), with_id=self.with_ids)
+        self.kafka.create(REGISTRATIONS, 1, with_id=self.with_ids)
+        policy = Policy(COUNTS, REGISTRATIONS, {COUNTS: GROUP, REGISTRATIONS: GROUP}, oldest=True, wait_s=self.rules.quarantine_s)
+        self.bridges = Bridges(self.around, self.kafka, self.redis, self.celery, policy)
+        self.storm_s = chance.uniform(10.0, 30.0)
         self.failing: set[str] = set()
-        for job in range(2):
-            ids = [f"i-{job}-{n}" for n in range(self.chance.randint(1, 3))]
-            self.import_api.jobs[f"j-{job}"] = Job(f"j-{job}", "submitted", tuple(ids))
-            self.dataset_api.instances |= {name: Stored(f"j-{job}") for name in ids}
-        if self.chance.random() < 0.3:
-            self.failing.add(self.chance.choice(list(self.dataset_api.instances)))
+        self.open_ends: set[str] = set()
+        self.appended: list[tuple[Partition, str, int, str, int]] = []
+        self.garbage: list[tuple[str, int]] = []
+        self.found: list[str] = []
+        self.over = False
 
     # -- running --------------------------------------------------------------------------------------------------
 
-    def run(self) -> Outcome:
-        """Take it from the first record to the end."""
-        clock = mock.patch.object(time, "time", self.loop.wall)
-        # The tokens of locks and ledgers are random too.
-        numbers = mock.patch("secrets.token_hex", lambda n: uuid.UUID(int=self.chance.getrandbits(128)).hex[: 2 * n])
-        with clock, numbers:
-            asyncio.set_event_loop(self.loop)
+    @contextmanager
+    def time_and_chance(self) -> Iterator[None]:
+        """Everything's clock and random numbers are those of the run."""
+        with (
+            mock.patch.object(time, "time", self.loop.wall),
+            mock.patch("secrets.token_hex", lambda n: f"{self.chance.getrandbits(8 * n):0{2 * n}x}"),
+        ):
+            self.loop.start()
             try:
-                self.loop.run_until_complete(self._live())
+                yield
             finally:
-                asyncio.set_event_loop(None)
-                self.loop.close()
-        return Outcome(self.wrong(), self.happened)
+                self.loop.stop()
 
-    async def _live(self) -> None:
-        parts = [self._produce(), self._neighbours(), self._deliver(), self._tick(), self._tick(), self._births()]
-        lives = [asyncio.create_task(part) for part in parts]
-        self._birth(first=True)
-        await asyncio.sleep(STORM_S)
-        self.weather.calm = True
-        while self.loop.time() < END_S and (self.loop.time() < STORM_S + 60 or self.wrong()):  # noqa: ASYNC110 -- looked at, not told
-            await asyncio.sleep(5.0)
-        for task in (*lives, *self.tasks, *(task for network in self.networks for task in network.under_way)):
-            task.cancel()
-        await asyncio.gather(*lives, *self.tasks, return_exceptions=True)
+    def run(self, story: Callable[["World"], None] | None = None) -> Outcome:
+        """Take it from the first record to the end."""
+        from tests.simulation.stories import draw  # noqa: PLC0415 -- stories are about worlds
 
-    def wrong(self) -> list[str]:
-        """What is not as it must be in the end."""
-        found = []
-        for name, stored in self.dataset_api.instances.items():
-            if stored.inserted != self.expected[name]:
-                found.append(f"{name}: {self.expected[name]} published, {stored.inserted} counted")
-            state = "failed" if name in self.failing else "completed"
-            if stored.state != state:
-                found.append(f"{name} is {stored.state}, not {state}")
-            if stored.pushed_back:
-                found.append(f"{name} was pushed back to completed")
-        for job in self.import_api.jobs.values():
-            failed = any(name in self.failing for name in job.instance_ids)
-            if job.state not in ({"failed", "error"} if failed else {"completed"}):
-                found.append(f"{job.id} is {job.state}")
-        parked = self.ledger.client.zrange("t:parked", 0, -1)
-        if parked:
-            found.append(f"parked: {parked}")
-        return found
+        with self.time_and_chance():
+            story = story or draw(self.chance)
+            self.around.tell(
+                f"seed {self.seed}: {story.__name__}, ETags {self.apis.etags}, topic ids {self.with_ids}, {self.around.faults}"
+            )
+            self.happened[story.__name__] += 1
+            self.tick(self.chance.uniform(0.0, 2.0))
+            if self.chance.random() < 0.3:
+                self.tick(self.chance.uniform(0.0, 2.0))
+            try:
+                story(self)
+                if self.over:
+                    return Outcome(self.found + self.apis.wrong, self.happened)
+                self.settle()
+            except NoRest:
+                return Outcome([*self.apis.wrong, f"it never comes to rest: {self.loop.now:.1f} s"], self.happened)
+            if self.apis.network.under_way:
+                self.loop.run_until(self.loop.now + self.rules.quarantine_s + 2.0)
+            return Outcome(self.wrong(), self.happened)
 
-    # -- the neighbours -------------------------------------------------------------------------------------------
+    def tick(self, after_s: float) -> None:
+        """One of two Beats."""
+        self.celery.check()
+        if self.chance.random() < self.celery.settings.check_complete_interval_s / self.celery.settings.sync_interval_s:
+            self.celery.sync()
+        self.loop.call_later(after_s, self.tick, self.celery.settings.check_complete_interval_s)
 
-    async def _produce(self) -> None:
-        """Records for every instance, in time; the extractor tells the totals somewhere on the way."""
-        for name in self.dataset_api.instances:
-            counts = [self.chance.randint(0, 9) for _ in range(self.chance.randint(1, 12))]
-            self.expected[name] = sum(counts) or 1
-            counts.append(self.expected[name] - sum(counts))
+    def storm(self) -> None:
+        """Let everything go wrong for a while, then nothing any more."""
+        self.around.faults.calm = False
+        self.bridges.beset(self.storm_s)
+        for what in ("redis_away", "kafka_away"):
+            if self.around.happens(getattr(self.around.faults, what)):
+                self.at_some_time(self.away, what)
+        if self.around.happens(self.around.faults.other_writer):
+            for _ in range(self.chance.randint(1, 4)):
+                self.at_some_time(self.somebody_changes_something)
+        self.loop.run_until(self.loop.now + self.storm_s)
+        self.calm()
+
+    def calm(self) -> None:
+        """Nothing goes wrong from now on."""
+        self.around.tell("calm")
+        self.around.faults.calm = True
+        self.around.redis_away = self.around.kafka_away = False
+        self.bridges.mend()
+
+    def settle(self, wrong: Callable[[], list[str]] | None = None) -> None:
+        """Wait until everything is right, or for `SETTLE_S`."""
+        wrong = wrong or self.wrong
+        deadline = self.loop.now + SETTLE_S
+        while self.loop.now < deadline and wrong() and not self.apis.wrong:
+            self.loop.run_until(self.loop.now + 2.0)
+
+    def at_some_time(self, what: Callable[..., object], *args: object) -> None:
+        """Have something happen at some time of the storm to come."""
+        self.loop.call_later(self.chance.uniform(0.0, self.storm_s), what, *args)
+
+    # -- what happens ---------------------------------------------------------------------------------------------
+
+    def away(self, what: str) -> None:
+        """Redis or Kafka is out of reach for a while."""
+        if not self.around.faults.calm:
+            self.happened[what.replace("_", " ")] += 1
+            self.around.tell(what)
+            setattr(self.around, what, True)
+            self.loop.call_later(self.chance.choice([0.5, 3.0, 15.0]) * self.chance.uniform(0.5, 1.5), self.back, what)
+
+    def back(self, what: str) -> None:
+        """It can be reached again."""
+        setattr(self.around, what, False)
+
+    def somebody_changes_something(self) -> None:
+        """An editor, or the extractor: the instance has another ETag."""
+        self.apis.instances[self.chance.choice(list(self.apis.instances))].version += 1
+
+    def add_jobs(self, prefix: str = "") -> list[str]:
+        """Some instances of a job or two; what is known of them is drawn. Returns their names."""
+        names = []
+        for job in range(self.chance.choice([1, 1, 2])):
+            ids = [f"{prefix}{'ab'[job]}{n}" for n in range(self.chance.choice([1, 1, 2, 3]))]
+            job_id = f"{prefix}job-{job}"
+            self.apis.jobs[job_id] = Job(job_id, "submitted", tuple(ids))
+            for name in ids:
+                since = self.loop.now + self.chance.uniform(0.0, self.storm_s) if self.chance.random() < 0.05 else 0.0
+                stored = self.apis.instances[name] = Stored(job_id, since=since)
+                if self.chance.random() < 0.1:
+                    stored.open_tasks = ("hierarchy of x",)
+                    self.at_some_time(setattr, stored, "open_tasks", ())
+                if self.chance.random() < 0.6:
+                    self.at_some_time(self.append, REGISTRATIONS, registered(name, job_id))
+            names += ids
+        return names
+
+    def produce(self, names: list[str], *, last: bool = True) -> None:
+        """Records of these instances; with `last` their totals become known, too, or some of them fail."""
+        for name in names:
+            counts = [self.chance.randint(0, 9) for _ in range(self.chance.choice([1, 2, 3, 5]))]
             for count in counts:
-                self.loop.call_at(self.chance.uniform(0.0, 0.8 * STORM_S), self._append, name, count)
-            self.loop.call_at(self.chance.uniform(0.0, STORM_S), self._set, name, "total", self.expected[name])
-            if name in self.failing:
-                self.loop.call_at(self.chance.uniform(0.0, STORM_S), self._set, name, "state", "failed")
+                self.at_some_time(self.append, COUNTS, counted(name, count), name, count)
+            planned = sum(counts) + sum(count for _, _, _, who, count in self.appended if who == name) + self.apis.hand[name]
+            if not last:
+                continue
+            if planned == 0:
+                planned = 1
+                self.at_some_time(self.append, COUNTS, counted(name, 1), name, 1)
+            if self.chance.random() < 0.12:
+                self.at_some_time(self.fail, name)
+            else:
+                self.at_some_time(self.change, name, "total", planned)
+        if self.chance.random() < 0.2:
+            self.at_some_time(self.append, COUNTS, b"\xff\xff")
+        if self.chance.random() < 0.3:
+            self.at_some_time(self.hole)
 
-    def _append(self, name: str, count: int) -> None:
-        self.log[self.chance.choice(PARTITIONS)].append((name, count))
+    def append(self, topic: str, value: bytes, name: str = "", count: int = 0) -> None:
+        """Another record."""
+        partition = self.chance.choice([partition for partition in self.kafka.logs if partition.topic == topic])
+        offset = self.kafka.logs[partition].append(value)
+        self.around.tell(f"record {partition} {offset}: {name} {count}")
+        if name:
+            self.appended.append((partition, self.kafka.ids[topic], offset, name, count))
+            self.apis.published[name] += count
+        elif topic == COUNTS:
+            self.garbage.append((str(partition), offset))
+        self.bridges.wake()
 
-    def _set(self, name: str, what: str, value: object) -> None:
-        stored = self.dataset_api.instances[name]
-        if what == "state" and stored.state != "submitted":
-            self.failing.discard(name)  # it was completed before it could fail
-            return
+    def hole(self) -> None:
+        """Offsets without a record, as transactions leave them."""
+        self.kafka.logs[self.chance.choice(list(self.kafka.logs))].end += self.chance.randint(1, 3)
+        self.bridges.wake()
+
+    def change(self, name: str, what: str, value: object) -> None:
+        """Somebody else sets something of an instance."""
+        stored = self.apis.instances[name]
         setattr(stored, what, value)
         stored.version += 1
 
-    async def _neighbours(self) -> None:
-        """Somebody else changes an instance now and then, and with it its ETag."""
-        while True:
-            await asyncio.sleep(self.chance.uniform(1.0, 20.0))
-            if self.weather.calm:
-                return
-            self.dataset_api.instances[self.chance.choice(list(self.dataset_api.instances))].version += 1
+    def fail(self, name: str) -> None:
+        """The import reporter gives an instance up, unless it is past that."""
+        if self.apis.instances[name].state == "submitted":
+            self.failing.add(name)
+            self.change(name, "state", "failed")
 
-    # -- the bridge, and births -----------------------------------------------------------------------------------
+    # -- judging --------------------------------------------------------------------------------------------------
 
-    def _birth(self, *, first: bool = False) -> None:
-        self.number += 1
-        ends = {partition: len(log) for partition, log in self.log.items()}
-        starts = [PartitionStart(partition, "e", 0, end) for partition, end in ends.items()]
-        settle_s = 0.0 if first else self.rules.quarantine_s
-        state = Ledger(self.ledger.client, "t:").state(["counts"])
-        Ledger(self.ledger.client, "t:").birth(state.id, self.number, starts, settle_s=settle_s, reason="simulated")
+    def wrong(self) -> list[str]:
+        """What is not as it must be in the end."""
+        found = self.miscounted()
+        for name, stored in self.apis.instances.items():
+            failed = name in self.failing
+            open_end = name in self.open_ends or stored.total is None or stored.inserted < stored.total
+            state = "failed" if failed else stored.state if open_end else "completed"
+            if stored.state != state:
+                found.append(f"{name} is {stored.state}, not {state}")
+        for job in self.apis.jobs.values():
+            states = {self.apis.instances[name].state for name in job.instance_ids}
+            right = {"submitted"} if "submitted" in states else {"failed", "error"} if "failed" in states else {"completed"}
+            if job.state not in right:
+                found.append(f"{job.id} is {job.state}, its instances are {sorted(states)}")
+        return found
 
-    async def _births(self) -> None:
-        """Redis is lost, or its ledger is found to be behind: a new one is born."""
-        while True:
-            await asyncio.sleep(self.chance.uniform(20.0, 400.0))
-            if self.weather.calm:
-                return
-            if self.chance.random() < 0.5:
-                self.ledger.client.flushall()
-                self.happened["redis lost"] += 1
-            self._birth()
-            self.happened["births"] += 1
+    def miscounted(self) -> list[str]:
+        """What is not counted as it must be, in the end of each phase."""
+        found = [*self.found, *self.apis.wrong, *self.celery.unforeseen, *self.bridges.unforeseen, *self.loop.unforeseen]
+        kept = self.redis.kept()
+        for name, stored in self.apis.instances.items():
+            most = self.apis.published[name] - kept.buried[name]
+            least = most - sum(count for p, e, offset, who, count in self.appended if who == name and kept.lost(p, e, offset))
+            if not least <= stored.inserted <= most:
+                found.append(f"{name}: {most if least == most else f'{least} to {most}'} published, {stored.inserted} counted")
+        found += [f"no dead letter of {where}" for where in self.garbage if where not in kept.undecodable]
+        if kept.parked:
+            found.append(f"parked: {kept.parked}")
+        return found
 
-    async def _deliver(self) -> None:
-        """Publish what is not applied: cut anywhere, more than once, in any order."""
-        while True:
-            await asyncio.sleep(self.chance.uniform(0.2, 3.0))
-            try:
-                positions = self.ledger.positions(PARTITIONS)
-            except LedgerUnavailable:
-                continue
-            for partition, (epoch, following) in positions.next.items():
-                log = self.log[partition]
-                at = max(0, following - (self.chance.randint(0, 3) if self.weather.happens(0.2) else 0))
-                cuts = []
-                while at < len(log):
-                    to = min(len(log), at + self.chance.randint(1, 6))
-                    cuts.append((at, to))
-                    at = to
-                if not self.weather.calm:
-                    self.chance.shuffle(cuts)
-                for start, end in cuts:
-                    events = [(n, ObservationsInserted(*log[n])) for n in range(start, end)]
-                    payload, records = pack("counts", start, events, lambda event: event)
-                    batch = Batch(positions.ledger or "", partition.topic, partition.number, epoch, start, end, "counts", records, payload)
-                    self._send(lambda batch=batch: self._apply(batch))  # type: ignore[misc]
 
-    # -- Celery ---------------------------------------------------------------------------------------------------
+def replayed(seed: int, *, scripts: bool = False, tell: Callable[[str], None] | None = None, **options: Any) -> Outcome:
+    """One seed, from the beginning."""
+    return World(seed, scripts=scripts, tell=tell).run(**options)
 
-    def _send(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """A message: lost, delivered twice, late, or just delivered."""
-        if self.weather.happens(0.05):
-            self.happened["messages lost"] += 1
-            return
-        for _ in range(2 if self.weather.happens(0.05) else 1):
-            delay = self.chance.uniform(0.0, 30.0) if self.weather.happens(0.05) else self.chance.uniform(0.001, 0.05)
-            self._spawn(self._later(delay, task))
 
-    async def _later(self, delay: float, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        await asyncio.sleep(delay)
-        try:
-            await task()
-        except (LedgerUnavailable, LostTurn):
-            self.happened["tasks failed"] += 1
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-        if self.weather.happens(0.06):
-            # The worker is killed somewhere on the way; what it had sent travels on.
-            self.loop.call_later(self.chance.expovariate(1.0), task.cancel)
-            self.happened["workers killed"] += 1
-
-    def _push(self, instance_ids: list[str]) -> None:
-        if instance_ids:
-            self._send(lambda: self._many(instance_ids, check=False))
-
-    async def _apply(self, batch: Batch) -> None:
-        self.happened["batches"] += 1
-        self._push(counting.apply(batch, self.ledger) or [])
-
-    async def _many(self, instance_ids: list[str], *, check: bool) -> None:
-        self.happened["pushes"] += 1
-        self._push(await self.advancing.many(instance_ids, check=check))
-
-    async def _tick(self) -> None:
-        """One of two Beats."""
-        while True:
-            await asyncio.sleep(self.settings.check_complete_interval_s)
-            self._send(self._check)
-
-    async def _check(self) -> None:
-        found = checking.check(self.ledger, self.settings)
-        if found is None:
-            return
-        self._push(list(found.push))
-        if found.look:
-            self._send(lambda: self._many(list(found.look), check=True))
-        if found.jobs:
-            self._send(lambda: self.advancing.jobs(found.jobs))
-        if found.sync or self.chance.random() < 2.0 / self.settings.sync_interval_s:
-            self._send(self._sync)
-
-    async def _sync(self) -> None:
-        await checking.sync(self.ledger, self.dataset_api, self.import_api, self.settings)
+def wall_ms(loop: VirtualLoop) -> int:
+    """The milliseconds of the virtual day."""
+    return int((EPOCH_S + loop.now) * 1000)

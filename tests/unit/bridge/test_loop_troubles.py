@@ -264,6 +264,18 @@ def test_closing_ends_in_time_when_a_neighbour_is_away(what: str) -> None:
     assert world.clock.now - started < 11
 
 
+def test_closing_says_so_when_what_is_applied_could_not_be_committed() -> None:
+    """Whoever counts on from the commits after a clean end would count again what was applied and not committed."""
+    world = World(counts_partitions=1)
+    bridge = running(world)
+    world.produce("a")
+    for _ in range(3):
+        bridge.step()
+    world.apply_all()
+    world.kafka.down = True
+    assert not bridge.close(10.0)
+
+
 def test_closing_before_anything_was_found_ends_at_once() -> None:
     world = World()
     assert world.bridge().close(10.0)

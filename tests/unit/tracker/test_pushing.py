@@ -201,6 +201,18 @@ def test_what_a_published_instance_is_owed_becomes_a_dead_letter() -> None:
     assert [letter["count"] for _, letter in letters] == ["5"]  # type: ignore[union-attr,index]
 
 
+def test_what_became_of_a_lost_copy_is_clear_once_the_instance_is_published() -> None:
+    """Every later copy would be refused, and the ETag says that the lost one was not applied: not tried for ever."""
+    way = path(fate=once("lost"))
+    way.api.instances["i-1"].state = "published"
+    way.count(5)
+    with pytest.raises(ComeAgain):
+        way.turn()
+    assert way.turn().owed == 0
+    letters = way.ledger.client.xrange(f"{way.ledger.prefix}dead")
+    assert [(letter["count"], letter["perhaps"]) for _, letter in letters] == [("5", "0")]  # type: ignore[union-attr,index]
+
+
 def test_a_turn_ends_after_a_few_seconds_though_more_is_owed() -> None:
     way = path()
     now = 0.0
