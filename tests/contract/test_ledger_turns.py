@@ -172,6 +172,15 @@ def test_a_person_s_retry_unparks(ledger: Ledger) -> None:
     assert ledger.take("i-1", force=True).parked is None
 
 
+def test_what_a_person_s_retry_left_when_it_was_cut_short_is_due_again(ledger: Ledger) -> None:
+    """Parked no more, the instance is found by the check: nothing else looks at what it owes."""
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    ledger.park(take_settled(ledger, "i-1"), "refused", "a reason")
+    ledger.take("i-1", force=True)
+    ledger.client.hset(f"{ledger.prefix}i:i-1", "lu", "1")
+    assert ledger.due(10, 1, 10).push == ("i-1",)
+
+
 def test_a_finished_instance_expires_and_a_late_count_cancels_that(ledger: Ledger) -> None:
     ledger.apply(counts(ledger, 0, ("i-1", 5)))
     turn = ledger.open_intent(take_settled(ledger, "i-1"), 0, "t0")

@@ -64,6 +64,15 @@ def test_a_replayed_record_is_owed_once_however_often_it_is_replayed(ledger: Led
     assert ledger.due(10, 1, 10).push == ("i-1",)
 
 
+def test_each_letter_replayed_or_dropped_is_tallied_once(ledger: Ledger, letters: Letters) -> None:
+    apply(ledger, BAD, ObservationsInserted("i-1", 5))
+    replay(letters)
+    apply(ledger, BAD, start=2)
+    letters.drop(only(letters).id, who="ann", why="a test")
+    tallied = ledger.client.hgetall(f"{ledger.prefix}counters")
+    assert (tallied["dead_letters"], tallied["dead_letters:replayed"], tallied["dead_letters:dropped"]) == ("2", "1", "1")
+
+
 def test_a_letter_tells_where_it_comes_from_and_when(ledger: Ledger, letters: Letters) -> None:
     apply(ledger, ObservationsInserted("i-1", 1), BAD)
     letter = only(letters)
@@ -262,6 +271,15 @@ def test_replayed_owed_counts_are_owed_again_and_the_instance_is_followed_again(
     assert replay(letters).outcome == "replayed"
     assert (owed(ledger, "i-1"), ledger.followed(), letters.number()) == (5, {"i-1"}, 0)
     assert ledger.client.hget(f"{ledger.prefix}i:i-1", "counted") == "5"
+
+
+def test_an_instance_given_up_and_replayed_does_not_expire_with_what_it_owes(ledger: Ledger, letters: Letters) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    ledger.park(take_settled(ledger, "i-1"), "refused", "the API says no")
+    ledger.bury_parked("i-1", "parked longer than PARKED_TTL", -1.0)
+    assert ledger.client.pttl(f"{ledger.prefix}i:i-1") > 0
+    replay(letters)
+    assert (owed(ledger, "i-1"), ledger.client.pttl(f"{ledger.prefix}i:i-1")) == (5, -1)
 
 
 @pytest.mark.parametrize("pushed", [True, False])

@@ -130,6 +130,15 @@ def test_a_paused_bridge_is_told_so_with_the_positions(ledger: Ledger, steering:
     assert not ledger.positions([P0]).paused
 
 
+def test_a_pause_does_not_make_a_ledger_that_has_gone_back_look_newer(ledger: Ledger, steering: Steering) -> None:
+    """It works unverified: were the version raised, that of a ledger that lost writes could reach the commits' again."""
+    before = ledger.positions([P0]).version
+    ledger.client.hset(f"{ledger.prefix}ledger", "run", "another")
+    steering.pause("bridge", **WHO)
+    steering.resume("bridge", **WHO)
+    assert ledger.positions([P0]).version == before
+
+
 def test_only_what_can_be_paused_is(steering: Steering) -> None:
     with pytest.raises(BadInput, match="pushes or bridge"):
         steering.pause("everything", **WHO)

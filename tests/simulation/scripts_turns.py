@@ -28,6 +28,7 @@ def take(store: Store, now: int, name: str, token: str, lease_ms: int, force: in
         del fields["pk"]
         fields.pop("pkd", None)
         store.parked.pop(name, None)
+        store.owing.setdefault(name, now)
     if fields.get("sent", 0) > now:
         fields["sent"] = now
     fields["lk"], fields["lu"] = token, now + lease_ms

@@ -19,6 +19,5 @@ if f.offset then
 end
 changed()
 tally('dead_letters:dropped')
-tally('dead_letters:dropped')
 audit('dropped', f.instance or '', f.job or '', 'd', letter, 'n', f.count, 'u', ARGV[2], 'y', ARGV[3])
 return {'OK', letter}

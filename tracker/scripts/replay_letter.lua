@@ -42,6 +42,7 @@ else
   local v = redis.call('HMGET', touch(id), 'end', 'st', 'job')
   if v[1] and not string.find(',' .. ARGV[7] .. ',', ',' .. (v[2] or '') .. ',', 1, true) then
     redis.call('HDEL', k, 'end')
+    redis.call('PERSIST', k)                             -- else it would expire with what it owes: owe() looks at end
     follow(id)
   end
   if job ~= '' and not v[3] then redis.call('HSET', k, 'job', job) end
@@ -56,7 +57,6 @@ if name then
     instance = means == 'counts' and id or ''})
 end
 changed()
-tally('dead_letters:replayed')
 tally('dead_letters:replayed')
 audit('replayed', id, job, 'd', letter, 'n', count and int(count), 'u', ARGV[8], 'y', ARGV[9])
 return {'OK', id, count and int(count) or '', redis.call('HEXISTS', k, 'pk') == 1 and '1' or '0'}

@@ -18,6 +18,7 @@ if not force then
 elseif v[3] and v[3] ~= 'unknown' then
   redis.call('HDEL', k, 'pk', 'pkd')
   redis.call('ZREM', P .. 'parked', id)
+  redis.call('ZADD', P .. 'owing', 'NX', NOW, id)        -- should whoever takes it now die, the check finds it; release takes it out
   audit('unparked', id, redis.call('HGET', k, 'job'), 'f', 'hand', 'u', ARGV[5])
 end
 if v[4] and tonumber(v[4]) > NOW then redis.call('HSET', k, 'sent', int(NOW)) end
