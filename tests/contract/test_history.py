@@ -1,5 +1,7 @@
 """The history, from the scripts that write it over Redis' bound into a real PostgreSQL, and what people are told of it."""
 
+import os
+import signal
 import threading
 from typing import Any, cast
 
@@ -322,6 +324,22 @@ def test_a_lock_that_somebody_holds_on_the_table_is_not_waited_for_long(
         assert drain(of(memory), kept) == 0
     assert "timeout" in of(memory).draining().reason
     assert drain(of(memory), kept) == 1
+
+
+def test_a_database_that_stands_still_under_a_session_holds_nobody_up(
+    memory: Ledger, kept: HistoryDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its kernel still answers, so that neither the statement's bound nor the connection's is of any use."""
+    drain(of(memory), kept)
+    monkeypatch.setattr(database, "SESSION_S", 0.3)
+    stopped: list[int] = []
+    try:
+        with pytest.raises(DatabaseUnavailable), kept.session() as session:
+            stopped.append(session._connection.info.backend_pid)
+            os.kill(stopped[0], signal.SIGSTOP)
+            session.newest(Wanted())
+    finally:
+        os.kill(stopped[0], signal.SIGCONT)
 
 
 def test_a_drain_leaves_the_rest_to_the_next_after_a_while(memory: Ledger, kept: HistoryDatabase, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,11 @@ both of which survive a Redis that has lost its data. Every transaction is bound
 """
 
 import json
+import os
+import socket
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, LiteralString
 
 import psycopg
@@ -23,6 +26,9 @@ CONNECT_S = 3
 
 STATEMENT_S = 5
 """Seconds that a statement, or its wait for a lock, may take: a batch of 1,000 entries takes some tens of milliseconds."""
+
+SESSION_S = 20
+"""Seconds after which a session is cut: the server bounds its statements, and one that stands still bounds nothing."""
 
 LOCK = 0x696D_706F_7274
 """The advisory lock of whoever drains; the next number is that of whoever migrates."""
@@ -77,7 +83,14 @@ class HistoryDatabase:
             )
             connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED  # what others commit while we wait for a lock is seen
             with connection:
-                yield Session(connection)
+                watchdog = threading.Timer(SESSION_S, _cut, (connection,))
+                watchdog.daemon = True
+                watchdog.start()
+                try:
+                    yield Session(connection)
+                finally:
+                    watchdog.cancel()
+                    watchdog.join()  # the descriptor is not another's before it has ended
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
@@ -89,6 +102,12 @@ class HistoryDatabase:
             for secret in database_secrets(self._access):
                 text = text.replace(secret, MASK)
             raise DatabaseUnavailable(f"the database of DB_ACCESS: {text}") from None
+
+
+def _cut(connection: "psycopg.Connection[tuple[Any, ...]]") -> None:
+    """End a connection under whoever waits for it: neither keep-alives nor a user time-out notice a server whose kernel answers."""
+    with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
 
 
 class Session:
