@@ -326,20 +326,24 @@ def test_a_lock_that_somebody_holds_on_the_table_is_not_waited_for_long(
     assert drain(of(memory), kept) == 1
 
 
+def ask_stopped(session: database.Session) -> None:
+    """Ask while the process at the other end stands still."""
+    backend = session._connection.info.backend_pid
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        session.newest(Wanted())
+    finally:
+        os.kill(backend, signal.SIGCONT)
+
+
 def test_a_database_that_stands_still_under_a_session_holds_nobody_up(
     memory: Ledger, kept: HistoryDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its kernel still answers, so that neither the statement's bound nor the connection's is of any use."""
     drain(of(memory), kept)
     monkeypatch.setattr(database, "SESSION_S", 0.3)
-    stopped: list[int] = []
-    try:
-        with pytest.raises(DatabaseUnavailable), kept.session() as session:
-            stopped.append(session._connection.info.backend_pid)
-            os.kill(stopped[0], signal.SIGSTOP)
-            session.newest(Wanted())
-    finally:
-        os.kill(stopped[0], signal.SIGCONT)
+    with pytest.raises(DatabaseUnavailable), kept.session() as session:
+        ask_stopped(session)
 
 
 def test_a_drain_leaves_the_rest_to_the_next_after_a_while(memory: Ledger, kept: HistoryDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
