@@ -168,9 +168,10 @@ def test_an_error_tells_no_secret(secured: System, secrets: dict[str, str], argv
     log = secured.stack.folder / "error.log"
     with log.open("w") as file:
         running = subprocess.Popen([sys.executable, *argv.split()], env=environment(secured, **changes), stdout=file, stderr=file)
-    # The bridge says it and tries on for ever.
-    secured.stack.wait_until(lambda: running.poll() is not None or "neighbour_away" in log.read_text(), 30, "an error")
-    running.kill()
+    try:  # the bridge says it and tries on for ever
+        secured.stack.wait_until(lambda: running.poll() is not None or "neighbour_away" in log.read_text(), 30, "an error")
+    finally:
+        running.kill()
     assert running.wait(10) != 0
     text = log.read_text()
     assert text.strip()
