@@ -181,7 +181,7 @@ def main() -> int:
     with multiprocessing.Pool(options.jobs, initializer=quiet) as pool:
         search = partial(hunt, first=options.first, seeds=options.seeds, enough=options.enough)
         print(f"{'mutant':46} {'first seed':>10} {'wrong':>6} {'of':>7}  what was wrong first")  # noqa: T201
-        for name, seed, found, of, why in pool.imap(search, options.names or MUTANTS):
+        for name, seed, found, of, why in pool.imap_unordered(search, options.names or MUTANTS):
             survived += seed is None
             print(f"{name:46} {'SURVIVED' if seed is None else seed:>10} {found:>6} {of:>7}  {why[:100]}", flush=True)  # noqa: T201
     return 1 if survived else 0
