@@ -59,7 +59,7 @@ def steady(runs: int, scale: float) -> list[dict[str, Any]]:
             time.sleep(2)
             took: list[float] = []
             while time.monotonic() - began < seconds - 2:
-                took += imports(rig, FIRST + 1000 * run + len(took), 1, 0.05)
+                took += imports(rig, FIRST + 1000 * run + len(took), 1, 1.0)
             published = rig.note(writer.communicate()[0])
             rig.wait_counted()
             spent = {name: value - cpu[name] for name, value in rig.cpu_s().items()}

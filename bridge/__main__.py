@@ -16,7 +16,7 @@ from bridge.consumer import Cluster, Fenced, GroupConsumer
 from bridge.loop import Bridge
 from bridge.publishing import Publisher
 from bridge.verifying import Policy, Verifier
-from bridge.window import Window
+from bridge.window import MAX_BATCHES, Window
 from tracker import logs, settings
 from tracker.errors import BadInput
 from tracker.events import Kind
@@ -80,7 +80,7 @@ def build(chosen: settings.Settings) -> Bridge:
         ledger=ledger,
         publisher=publisher,
         verifier=Verifier(ledger, cluster, policy, waiting=publisher.queue_length, clock=time.monotonic),
-        window=Window(chosen.bridge_window_records, chosen.republish_after_s),
+        window=Window(chosen.bridge_window_records, chosen.republish_after_s, MAX_BATCHES),
         clock=time.monotonic,
         wait=time.sleep,
         version=_version(),

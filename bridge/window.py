@@ -15,6 +15,13 @@ from tracker.events import Batch, Partition
 MAX_REPUBLISH_S = 60.0
 """The longest wait between two copies of one batch."""
 
+MAX_BATCHES = 2
+"""
+How many batches of one partition are on their way at most. Under a steady flow what comes meanwhile gathers in the next
+one: Celery runs hundreds of tasks a second, and a thousand small ones would only wait for each other. When far behind,
+two full batches of each partition are more than the workers can apply in the time it takes to poll the next.
+"""
+
 SHOWN_AFTER_ATTEMPTS = 3
 """How often a batch is published before a person is told: one lost message is Celery's everyday, three are not."""
 
@@ -34,12 +41,14 @@ class Window:
     """
     The batches on their way, oldest first in each partition.
 
-    `max_records` bounds how many records they carry together; `republish_after_s` is how long a batch is waited for
-    before its second copy, the wait doubling up to `MAX_REPUBLISH_S`.
+    `max_records` bounds how many records they carry together, `max_batches` how many there are of one partition before
+    it gets no room for more; `republish_after_s` is how long a batch is waited for before its second copy, the wait
+    doubling up to `MAX_REPUBLISH_S`.
     """
 
-    def __init__(self, max_records: int, republish_after_s: float) -> None:
+    def __init__(self, max_records: int, republish_after_s: float, max_batches: int = 1 << 31) -> None:
         self.max_records = max_records
+        self._max_batches = max_batches
         self._first_wait_s = republish_after_s
         self._waiting: dict[Partition, deque[Outstanding]] = {}
         self._records: dict[Partition, int] = {}
@@ -84,7 +93,7 @@ class Window:
         A partition whose oldest batch is overdue gets no room, and in return what it has on its way takes none from the
         others: one that is stuck must not stop all.
         """
-        if self._stuck(partition, now):
+        if self._stuck(partition, now) or len(self._waiting.get(partition, ())) >= self._max_batches:
             return False
         return sum(records for other, records in self._records.items() if not self._stuck(other, now)) < self.max_records
 

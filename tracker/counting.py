@@ -5,6 +5,7 @@ from typing import Protocol
 
 from tracker.errors import BadInput
 from tracker.events import MAX_COUNT, Batch
+from tracker.ledger_state import Woken
 
 LONGEST_ID = 512
 """Characters of the longest instance id that is taken; the real ones are UUIDs."""
@@ -13,7 +14,7 @@ LONGEST_ID = 512
 class Ledger(Protocol):
     """What counting needs of the ledger."""
 
-    def apply(self, batch: Batch) -> list[str] | None:
+    def apply(self, batch: Batch) -> Woken | None:
         """Apply a batch; the instances to push, or None for a batch of another ledger."""
 
     def add_by_hand(self, instance_id: str, count: int, key: str, by: str = "") -> tuple[bool, bool]:
@@ -23,7 +24,7 @@ class Ledger(Protocol):
         """Follow an instance."""
 
 
-def apply(batch: Batch, ledger: Ledger) -> list[str] | None:
+def apply(batch: Batch, ledger: Ledger) -> Woken | None:
     """Apply one batch; returns the instances to push, or None when the batch is another ledger's and is dropped."""
     return ledger.apply(batch)
 

@@ -19,7 +19,7 @@ from tracker.errors import LedgerUnavailable, LostTurn
 from tracker.events import Batch, Partition
 from tracker.instance import DONE, Instance
 from tracker.ledger_scripts import Scripts
-from tracker.ledger_state import Due, Intent, JobTurn, LedgerState, NotNow, PartitionStart, PartitionState, Positions, Turn
+from tracker.ledger_state import Due, Intent, JobTurn, LedgerState, NotNow, PartitionStart, PartitionState, Positions, Turn, Woken
 
 REMEMBER_KEYS_S = 7 * 24 * 3600
 """How long a manual count's idempotency key is remembered."""
@@ -40,13 +40,19 @@ class Ledger(Scripts):
         *,
         lease_s: float = 20.0,
         kick_s: float = 10.0,
+        rest_s: float = 0.0,
         finished_ttl_s: float = 7 * 24 * 3600.0,
         dead_letters_max: int = 10_000,
     ) -> None:
-        """`lease_s` is how long a lock lives without a step, `kick_s` how long an outstanding push task is waited for."""
+        """
+        `lease_s` is how long a lock lives without a step, `kick_s` how long an outstanding push task is waited for.
+
+        `rest_s` is how long an instance that has been pushed gathers more before it is pushed again, unless its total is in.
+        """
         super().__init__(client, prefix)
         self._lease_ms = int(lease_s * 1000)
         self._kick_ms = int(kick_s * 1000)
+        self._rest_ms = int(rest_s * 1000)
         self._finished_ttl_ms = int(finished_ttl_s * 1000)
         self.dead_letters_max = dead_letters_max
 
@@ -134,12 +140,12 @@ class Ledger(Scripts):
 
     # -- counting -------------------------------------------------------------------------------------------------
 
-    def apply(self, batch: Batch) -> list[str] | None:
+    def apply(self, batch: Batch) -> Woken | None:
         """
         Add the batch's new records to their instances, each record once.
 
         Records whose offset is applied already are passed over, so a batch may come twice, late or re-cut.
-        Returns the ids of the instances for which a push task should be sent, None when the batch belongs to
+        Returns the instances for which a push task should be sent, None when the batch belongs to
         another ledger or epoch and is dropped. Raises BadInput for a malformed batch, and LettersFull
         for one that brings a dead letter when there are too many, before anything is changed.
         """
@@ -158,7 +164,7 @@ class Ledger(Scripts):
             self.dead_letters_max,
             batch.records,
         )
-        return reply[3:] if reply[0] == "OK" else None
+        return Woken(tuple(reply[3]), tuple(reply[4])) if reply[0] == "OK" else None
 
     def add_by_hand(self, instance_id: str, count: int, key: str, by: str = "") -> tuple[bool, bool]:
         """
@@ -218,7 +224,9 @@ class Ledger(Scripts):
         also gives the lock back, where nothing is left to do before the next count: the turn then says `released`.
         """
         outcome = "applied" if applied else "not applied"
-        reply = self.run("close_intent", turn.instance_id, turn.token, self._lease_ms, outcome, etag or "", how, int(release))
+        reply = self.run(
+            "close_intent", turn.instance_id, turn.token, self._lease_ms, outcome, etag or "", how, int(release), self._rest_ms
+        )
         after = _turn(turn.instance_id, turn.token, reply)
         return replace(after, released=True) if len(reply) > SNAPSHOT else after
 
@@ -308,7 +316,7 @@ class Ledger(Scripts):
 
     def due(self, most: int, hold_s: float, leisurely: int) -> Due:
         """What is due, at most `most` of a kind; each is held back for `hold_s`, so that a slow task is not sent twice."""
-        reply = self.run("due", most, self._kick_ms, int(hold_s * 1000), leisurely)
+        reply = self.run("due", most, self._kick_ms, int(hold_s * 1000), leisurely, self._rest_ms)
         parked = tuple((name, float(since) / 1000) for name, since in zip(*[iter(reply[5])] * 2, strict=True))
         ready_since_s = int(reply[6]) / 1000 if reply[6] else None
         return Due(tuple(reply[1]), tuple(reply[2]), tuple(reply[3]), tuple(reply[4]), parked, ready_since_s)

@@ -132,6 +132,23 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Woken:
+    """
+    Instances for which a push task should be sent now.
+
+    The `urgent` ones have their total in, as far as is known, or the API was never asked for them.
+    """
+
+    urgent: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def ids(self) -> list[str]:
+        """All of them."""
+        return [*self.urgent, *self.others]
+
+
+@dataclass(frozen=True, slots=True)
 class JobTurn:
     """
     One job, held by one worker.

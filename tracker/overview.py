@@ -46,6 +46,9 @@ MOST_WALKED = 100_000
 
 QUEUES = ("tracker.apply", "tracker.push", "tracker.control")
 
+PUSHED_IN_PASSING = "tracker.push\x06\x169"
+"""Where kombu keeps what is sent to that queue with priority 9, `tracker.tasks.IN_PASSING`."""
+
 LISTS = ("all", "unfinished", "followed", "finished", "parked", "stuck", "owing")
 """
 Names of lists of instances. Redis keeps the last five as such. `unfinished` is parked, owing and followed, `all` also takes in
@@ -166,14 +169,18 @@ class Overview:
         if self._broker is None:
             return None, None
         try:
-            *lengths, unacked = self.ask(
-                *(("LLEN", self._key(queue)) for queue in QUEUES), ("HLEN", self._key("unacked")), client=self._broker
+            *lengths, in_passing, unacked = self.ask(
+                *(("LLEN", self._key(queue)) for queue in (*QUEUES, PUSHED_IN_PASSING)),
+                ("HLEN", self._key("unacked")),
+                client=self._broker,
             )
         except LedgerUnavailable:
             if self._broker is self.ledger.client:
                 raise
             return None, None
-        return dict(zip(QUEUES, lengths, strict=True)), unacked
+        queues = dict(zip(QUEUES, lengths, strict=True))
+        queues["tracker.push"] += in_passing
+        return queues, unacked
 
     def durability(self) -> dict[str, str | None]:
         """How the server is set up to keep what it acknowledged: three of its settings, None where it does not tell."""

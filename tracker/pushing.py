@@ -115,6 +115,12 @@ class Park(Exception):
 TURN_S = 3.0
 """Seconds after which a turn ends though more is owed: an instance with a steady flow must not keep the others waiting."""
 
+REST_S = 5.0
+"""
+Seconds between two pushes of one instance while its records flow and its total is not in: under a steady flow most calls
+would carry a record or two. Shorter than anyone looks for a figure that is still rising; the check ends it where the flow ends.
+"""
+
 PARKED_AT = 2
 """How often in a row the API must say that it does not know an instance before it is shown as parked."""
 

@@ -51,20 +51,30 @@ workers must not fill Redis. The periodic check sends again when the queue is sh
 """
 
 
-def backlogged() -> bool:
+IN_PASSING = 9
+"""
+The priority of pushes of instances for which more counts are expected: whoever waits for an import to be completed must
+not wait behind them. Celery keeps these in a list of its own, the queue's name followed by \\x06\\x16 and the figure.
+"""
+
+BACKLOG_IN_PASSING = 100
+"""The same bound for these, lower, so that they never keep the others out."""
+
+
+def backlogged(most: int = BACKLOG) -> bool:
     """Whether enough waits for push workers already."""
     with app.connection_or_acquire() as connection:
         # Not passively: kombu would look for the queue without the key prefix, and not find it.
         waiting = connection.default_channel.queue_declare("tracker.push").message_count
-    return bool(waiting > BACKLOG)
+    return bool(waiting > most)
 
 
-def push_later(instance_ids: Sequence[str]) -> None:
-    """Send push tasks for these instances, many to a task; none while enough of them wait."""
-    if not instance_ids or backlogged():
+def push_later(instance_ids: Sequence[str], *, in_passing: bool = False) -> None:
+    """Send push tasks for these instances, many to a task; none while enough of them wait. Those `in_passing` let all others go first."""
+    if not instance_ids or backlogged(BACKLOG_IN_PASSING if in_passing else BACKLOG):
         return
     for some in counting.chunks(instance_ids, PUSH_CHUNK):
-        push_counts.apply_async((some,), argsrepr=_names(some))
+        push_counts.apply_async((some,), argsrepr=_names(some), priority=IN_PASSING if in_passing else 0)
 
 
 def asked_by(task: Task) -> str:
@@ -99,14 +109,15 @@ def _apply(batch: Batch) -> None:
     if woken is None:
         log.warning("batch_dropped", batch=batch.id, reason="another ledger or epoch is in force; its records come again")
         return
-    push_later(woken)
-    log.info("batch_applied", batch=batch.id, records=batch.records, woken=len(woken))
+    push_later(woken.urgent)
+    push_later(woken.others, in_passing=True)
+    log.info("batch_applied", batch=batch.id, records=batch.records, woken=len(woken.ids))
 
 
 @app.task(name="tracker.push_counts", **RETRY)
 def push_counts(instance_ids: list[str]) -> None:
     """Send what these instances owe, and complete those that are done with it."""
-    push_later(rooms().run(rooms().advancing.many(instance_ids)))
+    push_later(rooms().run(rooms().advancing.many(instance_ids)), in_passing=True)
 
 
 @app.task(name="tracker.complete_instances", bind=True, **RETRY)

@@ -23,7 +23,7 @@ from tracker.import_api import ImportApi
 from tracker.ledger import Ledger
 from tracker.ledger_scripts import connect
 from tracker.progress import Progress
-from tracker.pushing import Rules
+from tracker.pushing import REST_S, Rules
 from tracker.settings import Settings, load
 from tracker.steering import Steering
 
@@ -89,6 +89,7 @@ def make_ledger(settings: Settings) -> Ledger:
     return Ledger(
         connect(settings.redis_url.get_secret_value()),
         settings.redis_key_prefix,
+        rest_s=REST_S,
         lease_s=2 * max(settings.dataset_api_timeout_s, settings.import_api_timeout_s) + 5.0,
         finished_ttl_s=settings.finished_instance_ttl_s,
         dead_letters_max=settings.dead_letters_max,

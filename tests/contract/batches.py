@@ -24,6 +24,13 @@ def counts(ledger: Ledger, start: int, *values: tuple[str, int]) -> Batch:
     return batch(ledger, start, start + len(values), events)
 
 
+def woken(ledger: Ledger, applied: Batch) -> list[str]:
+    """Apply a batch that is this ledger's; returns the instances to push."""
+    found = ledger.apply(applied)
+    assert found is not None
+    return found.ids
+
+
 def owed(ledger: Ledger, instance_id: str) -> int:
     """What an instance owes, read past the ledger."""
     return int(ledger.client.hget(f"{ledger.prefix}i:{instance_id}", "owed") or 0)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sandbox.valkey import Valkey
-from tests.contract.batches import P0, TOPIC, batch, counts, owed, position, stream, take_settled
+from tests.contract.batches import P0, TOPIC, batch, counts, owed, position, stream, take_settled, woken
 from tracker.errors import BadInput, LedgerUnavailable, LostTurn
 from tracker.events import Batch, Event, InputFileAvailable, Kind, ObservationsInserted, Undecodable
 from tracker.instance import Instance
@@ -24,8 +24,8 @@ from tracker.ledger_state import NotNow, PartitionStart
 
 def test_a_record_delivered_twice_counts_once(ledger: Ledger) -> None:
     first = counts(ledger, 0, ("i-1", 5), ("i-2", 7), ("i-1", 1))
-    assert sorted(ledger.apply(first) or []) == ["i-1", "i-2"]
-    assert ledger.apply(first) == []
+    assert sorted(woken(ledger, first)) == ["i-1", "i-2"]
+    assert woken(ledger, first) == []
     assert (owed(ledger, "i-1"), owed(ledger, "i-2"), position(ledger)) == (6, 7, 3)
 
 
@@ -59,7 +59,7 @@ def test_the_checksum_of_the_last_record_is_kept_with_next_also_over_an_early_ra
 
 
 def test_a_count_of_nought_is_applied_and_changes_nothing(ledger: Ledger) -> None:
-    assert ledger.apply(counts(ledger, 0, ("i-1", 0))) == []
+    assert woken(ledger, counts(ledger, 0, ("i-1", 0))) == []
     assert (position(ledger), owed(ledger, "i-1")) == (1, 0)
 
 
@@ -189,7 +189,7 @@ def test_what_was_applied_early_is_no_loss(ledger: Ledger) -> None:
 
 def test_a_registration_is_followed_with_its_job(ledger: Ledger) -> None:
     events: list[tuple[int, Event]] = [(0, InputFileAvailable("i-1", "", "u")), (1, InputFileAvailable("i-2", "job-9", "u"))]
-    assert ledger.apply(batch(ledger, 0, 2, events, kind="registrations")) == []
+    assert woken(ledger, batch(ledger, 0, 2, events, kind="registrations")) == []
     assert ledger.followed() == {"i-1", "i-2"}
     assert [ledger.take(name).job_id for name in ("i-1", "i-2")] == [None, "job-9"]
 
@@ -265,13 +265,13 @@ def test_after_a_restart_of_redis_all_but_verification_is_refused(ledger: Ledger
     assert not ledger.verify(replace(state, run="the run before")), "it restarted while it was examined"
     assert not ledger.verify(replace(state, version=state.version + 1)), "it went back while it was examined"
     assert ledger.verify(state)
-    assert ledger.apply(counts(ledger, 0, ("i-1", 1))) == ["i-1"]
+    assert woken(ledger, counts(ledger, 0, ("i-1", 1))) == ["i-1"]
 
 
 def test_nothing_is_pushed_before_all_horizons_are_passed_and_old_requests_are_dead(client: "redis.Redis", prefix: str) -> None:
     ledger = Ledger(client, prefix)
     ledger.birth(None, 1, [PartitionStart(P0, "e1", 0, 2)], settle_s=0, reason="test")
-    assert ledger.apply(counts(ledger, 0, ("i-1", 5))) == []
+    assert woken(ledger, counts(ledger, 0, ("i-1", 5))) == []
     with pytest.raises(NotNow, match="NOT_READY"):
         ledger.take("i-1")
     assert P0 not in ledger.positions([P0]).passed

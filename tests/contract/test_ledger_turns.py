@@ -5,12 +5,12 @@ import time
 import pytest
 import redis
 
-from tests.contract.batches import P0, TOPIC, counts, owed, stream, take_settled
+from tests.contract.batches import P0, TOPIC, counts, owed, stream, take_settled, woken
 from tracker.errors import BadInput, LedgerUnavailable, LostTurn
 from tracker.instance import Instance
 from tracker.ledger import Ledger
 from tracker.ledger_scripts import connect
-from tracker.ledger_state import NotNow, PartitionStart
+from tracker.ledger_state import NotNow, PartitionStart, Woken
 
 # -- turns --------------------------------------------------------------------------------------------------------
 
@@ -45,7 +45,7 @@ def test_a_lock_in_the_far_future_is_a_clock_that_ran_ahead(ledger: Ledger) -> N
 def test_an_intent_takes_all_that_is_owed_and_what_gathers_meanwhile_stays_owed(ledger: Ledger) -> None:
     ledger.apply(counts(ledger, 0, ("i-1", 5)))
     turn = ledger.open_intent(take_settled(ledger, "i-1", inserted=100), 100, "t0")
-    assert ledger.apply(counts(ledger, 1, ("i-1", 7))) == [], "the holder goes on by itself"
+    assert woken(ledger, counts(ledger, 1, ("i-1", 7))) == [], "the holder goes on by itself"
     assert turn.intent is not None
     assert (turn.intent.delta, turn.intent.before, turn.intent.etag) == (5, 100, "t0")
     turn = ledger.close_intent(turn, applied=True, etag="t1")
@@ -87,7 +87,7 @@ def test_an_intent_sent_in_the_future_was_sent_now(ledger: Ledger) -> None:
 def test_a_back_off_is_kept_and_force_passes_over_it(ledger: Ledger) -> None:
     ledger.apply(counts(ledger, 0, ("i-1", 5)))
     assert ledger.release(ledger.take("i-1"), delay_s=60, reason="the API is away") is False
-    assert ledger.apply(counts(ledger, 1, ("i-1", 5))) == [], "no push task while it backs off"
+    assert woken(ledger, counts(ledger, 1, ("i-1", 5))) == [], "no push task while it backs off"
     with pytest.raises(NotNow, match="LATER"):
         ledger.take("i-1")
     assert ledger.take("i-1", force=True).tries == 1
@@ -96,8 +96,8 @@ def test_a_back_off_is_kept_and_force_passes_over_it(ledger: Ledger) -> None:
 def test_one_push_task_is_outstanding_per_instance_and_a_lost_one_is_replaced(client: "redis.Redis", prefix: str) -> None:
     ledger = Ledger(client, prefix, kick_s=60)
     ledger.birth(None, 1, [PartitionStart(P0, "e1", 0, 0)], settle_s=0, reason="test")
-    assert ledger.apply(counts(ledger, 0, ("i-1", 5))) == ["i-1"]
-    assert ledger.apply(counts(ledger, 1, ("i-1", 5))) == []
+    assert woken(ledger, counts(ledger, 0, ("i-1", 5))) == ["i-1"]
+    assert woken(ledger, counts(ledger, 1, ("i-1", 5))) == []
     client.hset(f"{prefix}i:i-1", "k", "1")
     assert ledger.due(10, 10, 0).push == ("i-1",)
 
@@ -137,7 +137,7 @@ def test_a_parked_instance_gathers_waits_for_a_person_and_is_given_up_as_a_dead_
     with pytest.raises(NotNow, match="PARKED"):
         ledger.take("i-1")
     ledger.client.hdel(f"{ledger.prefix}i:i-1", "k")
-    assert ledger.apply(counts(ledger, 2, ("i-1", 1))) == []
+    assert woken(ledger, counts(ledger, 2, ("i-1", 1))) == []
     assert ledger.due(10, 10, 0).push == ()
     assert ledger.bury_parked("i-1", "too long", 3600) == 0
     assert ledger.bury_parked("i-1", "too long", -1) == 12
@@ -188,7 +188,7 @@ def test_a_finished_instance_expires_and_a_late_count_cancels_that(ledger: Ledge
     key = f"{ledger.prefix}i:i-1"
     assert ledger.client.pttl(key) > 0
     assert ledger.followed() == set()
-    assert ledger.apply(counts(ledger, 1, ("i-1", 6))) == ["i-1"]
+    assert woken(ledger, counts(ledger, 1, ("i-1", 6))) == ["i-1"]
     assert ledger.client.pttl(key) == -1
     assert ledger.take("i-1").owed == 6
 
@@ -322,7 +322,7 @@ def test_the_last_answer_gives_the_lock_back_where_nothing_else_is_to_be_done(le
         ledger.release(turn)
     assert owed(ledger, "i-1") == 0
     assert ledger.due(10, 1, 10).push == ()
-    assert ledger.apply(counts(ledger, 1, ("i-1", 1))) == ["i-1"], "the next count wakes it at once"
+    assert woken(ledger, counts(ledger, 1, ("i-1", 1))) == ["i-1"], "the next count wakes it at once"
 
 
 @pytest.mark.parametrize("more, total", [(1, 9), (0, 5), (0, None)], ids=["more is owed", "it looks complete", "no total yet"])
@@ -339,3 +339,57 @@ def test_an_intent_that_was_not_applied_keeps_the_lock(ledger: Ledger) -> None:
     ledger.apply(counts(ledger, 0, ("i-1", 5)))
     turn = ledger.open_intent(take_settled(ledger, "i-1", total=9), 0, "t0")
     assert not ledger.close_intent(turn, applied=False, etag="t0", release=True).released
+
+
+@pytest.fixture
+def resting(ledger: Ledger) -> Ledger:
+    """The same ledger to a worker that lets instances rest, and "i-1" in it, just pushed, at 5 of 9."""
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    worker = Ledger(ledger.client, ledger.prefix, rest_s=5.0)
+    assert worker.close_intent(
+        worker.open_intent(take_settled(worker, "i-1", total=9), 0, "t0"), applied=True, etag="t1", release=True
+    ).released
+    return worker
+
+
+def test_what_was_pushed_a_moment_ago_gathers_for_a_while(resting: Ledger) -> None:
+    assert woken(resting, counts(resting, 1, ("i-1", 1), ("i-2", 1))) == ["i-2"], "a first count does not wait"
+    assert woken(resting, counts(resting, 3, ("i-1", 1))) == []
+    resting.client.hset(f"{resting.prefix}i:i-1", "rs", "1")
+    assert woken(resting, counts(resting, 4, ("i-1", 1))) == ["i-1"], "the rest is over"
+
+
+def test_the_count_that_brings_the_total_ends_the_rest_and_waits_for_no_task_that_is_expected(resting: Ledger) -> None:
+    assert woken(resting, counts(resting, 1, ("i-1", 3))) == []
+    assert woken(resting, counts(resting, 2, ("i-1", 1))) == ["i-1"]
+    assert woken(resting, counts(resting, 3, ("i-1", 0), ("i-1", 1))) == ["i-1"], "however many tasks of it are on their way"
+
+
+def test_the_check_ends_a_rest_once_nothing_is_applied_any_more(resting: Ledger) -> None:
+    resting.apply(counts(resting, 1, ("i-1", 3)))
+    assert resting.due(10, 1, 10).push == ()
+    resting.client.hset(f"{resting.prefix}ledger", "flow", "1")
+    assert resting.due(10, 1, 10).push == ("i-1",)
+
+
+def test_a_back_off_is_no_rest(resting: Ledger) -> None:
+    resting.apply(counts(resting, 1, ("i-1", 3)))
+    resting.release(resting.take("i-1"), delay_s=4.0, reason="the API is away")
+    resting.client.hset(f"{resting.prefix}ledger", "flow", "1")
+    assert resting.due(10, 1, 10).push == ()
+
+
+def test_what_gathered_during_a_turn_rests_too(resting: Ledger) -> None:
+    resting.apply(counts(resting, 1, ("i-1", 1)))
+    turn = resting.take("i-1", push=True)
+    resting.apply(counts(resting, 2, ("i-1", 1)))
+    turn = resting.close_intent(turn, applied=True, etag="t2", release=True)
+    assert (turn.released, turn.owed) == (True, 1)
+    assert resting.due(10, 1, 10).push == ()
+    assert resting.release(resting.take("i-1")) is False, "nothing is sent for it now"
+
+
+def test_who_has_the_total_in_or_was_never_asked_for_goes_first(resting: Ledger) -> None:
+    resting.client.hset(f"{resting.prefix}i:i-1", "rs", "1")
+    assert resting.apply(counts(resting, 1, ("i-1", 1), ("i-2", 1))) == Woken(urgent=("i-2",), others=("i-1",))
+    assert resting.apply(counts(resting, 3, ("i-1", 3))) == Woken(urgent=("i-1",))

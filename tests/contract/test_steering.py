@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contract.batches import P0, counts, owed, position, stream, take_settled
+from tests.contract.batches import P0, counts, owed, position, stream, take_settled, woken
 from tests.contract.test_letters import bear
 from tracker.errors import BadInput, LettersFull
 from tracker.ledger import Ledger
@@ -108,7 +108,7 @@ def test_a_parked_job_is_looked_at_again_or_given_up(ledger: Ledger, steering: S
 def test_paused_pushes_let_nothing_be_taken_and_counts_gather_over_a_birth(ledger: Ledger, steering: Steering) -> None:
     assert steering.pause("pushes", **WHO)
     assert not steering.pause("pushes", **WHO)
-    assert ledger.apply(counts(ledger, 0, ("i-1", 5))) == []
+    assert woken(ledger, counts(ledger, 0, ("i-1", 5))) == []
     assert ledger.due(10, 1, 0).push == ()
     with pytest.raises(NotNow, match="NOT_READY"):
         ledger.take("i-1", force=True)
@@ -125,7 +125,7 @@ def test_a_paused_bridge_is_told_so_with_the_positions(ledger: Ledger, steering:
     assert not ledger.positions([P0]).paused
     steering.pause("bridge", **WHO)
     assert ledger.positions([P0]).paused
-    assert ledger.apply(counts(ledger, 0, ("i-1", 5))) == ["i-1"]
+    assert woken(ledger, counts(ledger, 0, ("i-1", 5))) == ["i-1"]
     steering.resume("bridge", **WHO)
     assert not ledger.positions([P0]).paused
 

@@ -116,7 +116,8 @@ class Celery:
 
         async def work(worker: Worker) -> None:
             self.around.happened["batches"] += 1
-            self.push(worker, counting.apply(batch, worker.ledger) or [])
+            woken = counting.apply(batch, worker.ledger)
+            self.push(worker, woken.ids if woken else [])
 
         self.send(work, f"apply {batch.topic}:{batch.partition} {batch.start}-{batch.end}", batch=True)
 

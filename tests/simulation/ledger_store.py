@@ -38,6 +38,7 @@ class Store:
     born: int = 0
     settle: int = 0
     unpassed: int = 0
+    flow: int = 0
     void: str | None = None
     partitions: dict[str, str] = field(default_factory=dict)
     parts: dict[tuple[str, str], Part] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from tests.simulation.ledger_store import Store
 from tests.simulation.virtual_time import EPOCH_S
 from tracker.events import Partition
 from tracker.ledger import Ledger
+from tracker.pushing import REST_S
 
 
 @dataclass
@@ -72,7 +73,7 @@ class ModelRedis:
         loop = around.loop
         self.store = Store()
         self.runs = 1
-        self.ledger = ModelLedger(self.store, lambda: int((EPOCH_S + loop.now) * 1000), lease_s=lease_s)
+        self.ledger = ModelLedger(self.store, lambda: int((EPOCH_S + loop.now) * 1000), lease_s=lease_s, rest_s=REST_S)
 
     def _become(self, store: Store) -> None:
         self.runs += 1
@@ -112,7 +113,7 @@ class ScriptsRedis:
     def __init__(self, lease_s: float) -> None:
         self.server = fakeredis.FakeServer()
         self.client: Any = fakeredis.FakeRedis(server=self.server, decode_responses=True)
-        self.ledger = Ledger(self.client, "t:", lease_s=lease_s)
+        self.ledger = Ledger(self.client, "t:", lease_s=lease_s, rest_s=REST_S)
 
     def lose(self) -> None:
         self.client.flushall()

@@ -63,7 +63,7 @@ def apply(
     if part is None:
         return ["EPOCH", ""]
     if end <= part.next:
-        return ["OK", str(part.next), "0"]
+        return ["OK", str(part.next), "0", [], []]
     columns = per_record(kind, json.loads(payload))
     if wrong_payload(kind, end - start, columns) or len(columns["x"]) + len(columns.get("d", ())) != records:
         return WRONG
@@ -98,7 +98,7 @@ def apply(
     late = any(fields.get("g") == store.number and "aside" not in fields for fields in settled)
     if (new or late) and len(store.dead) >= most_letters:
         return FULL
-    out = ["OK", "", ""]
+    out: Reply = ["OK", "", "", [], []]
     for j, job in jobs.items():
         name = ids[j]
         if kind == "registrations":
@@ -111,14 +111,18 @@ def apply(
                 store.leisure.setdefault(name, now)
             elif asides[j] > 0:
                 store.dead.append({"what": "counts", "instance": name, "count": asides[j], "perhaps": asides[j]})
-        if sums.get(j, 0) > 0 and owe(store, now, name, sums[j], kick_ms):
-            out.append(name)
+        if sums.get(j, 0) > 0:
+            wake, urgent = owe(store, now, name, sums[j], kick_ms)
+            if wake:
+                out[3 if urgent else 4].append(name)
     for offset, raw in new.items():
         store.dead.append({"what": "undecodable", "topic": topic, "partition": number, "epoch": epoch, "offset": offset, "raw": raw})
         store.marks.setdefault((f"{topic}:{number}", epoch), {})[offset] = raw
     applied += len(letters)
     out[1] = str(extend(store, part, start, end, checksum))
     out[2] = str(applied)
+    if applied > 0:
+        store.flow = now
     store.version += 1
     return out
 
@@ -132,7 +136,7 @@ def add_by_hand(store: Store, now: int, name: str, count: int, key: str, remembe
     store.expire_at(f"k:{key}", now + remember_ms)
     wake = False
     if count > 0:
-        wake = owe(store, now, name, count, kick_ms)
+        wake = owe(store, now, name, count, kick_ms)[0]
         fields = store.instances[name]
         fields["hand"] = fields.get("hand", 0) + count
     store.version += 1

@@ -29,7 +29,8 @@ def touch(store: Store, now: int, name: str) -> Fields:
 
 
 VOID_AT_A_BIRTH = (
-    *("owed", "counted", "et", "ins", "dl", "bf", "im", "sent", "lk", "lu", "nb", "tr", "why", "k", "unk", "pk", "pkd", "ps", "end", "unv"),
+    *("owed", "counted", "et", "ins", "dl", "bf", "im", "sent", "lk", "lu", "nb", "tr", "why", "k", "rs", "unk", "pk", "pkd"),
+    *("ps", "end", "unv"),
 )
 
 
@@ -39,17 +40,26 @@ def take_up(store: Store, now: int, name: str) -> None:
     store.finished.pop(name, None)
 
 
-def owe(store: Store, now: int, name: str, count: int, kick_ms: int) -> bool:
+def is_all_in(fields: Fields, owed: int) -> bool:
+    total = fields.get("total") or 0
+    return total > 0 and "ins" in fields and fields["ins"] + owed >= total
+
+
+def owe(store: Store, now: int, name: str, count: int, kick_ms: int) -> tuple[bool, bool]:
     fields = touch(store, now, name)
     ended, known = "end" in fields, "counted" in fields
     if ended:
         store.persist(f"i:{name}")
     parked = fields.get("pk", "unknown") != "unknown"
+    all_in = is_all_in(fields, fields.get("owed", 0) + count)
+    rest = 0 if all_in else fields.get("rs", 0)
+    if not now < rest <= now + 60_000:
+        rest = now
     if not parked:
-        store.owing.setdefault(name, now)
+        store.owing.setdefault(name, rest)
     ready = ready_at(store)
-    busy = fields.get("lu", 0) > now or fields.get("nb", 0) > now or fields.get("k", 0) > now
-    wake = ready is not None and ready <= now and not busy and not parked
+    busy = fields.get("lu", 0) > now or fields.get("nb", 0) > now or (not all_in and fields.get("k", 0) > now)
+    wake = ready is not None and ready <= now and not busy and not parked and rest <= now
     fields["owed"] = fields.get("owed", 0) + count
     fields["counted"] = fields.get("counted", 0) + count
     fields["last"] = now
@@ -57,7 +67,7 @@ def owe(store: Store, now: int, name: str, count: int, kick_ms: int) -> bool:
         fields["k"] = now + kick_ms
     if not ended and not known:
         take_up(store, now, name)
-    return wake
+    return wake, all_in or "ins" not in fields
 
 
 def follow_registered(store: Store, now: int, name: str, job: str) -> None:

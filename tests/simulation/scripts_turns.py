@@ -5,7 +5,7 @@
 from typing import Any
 
 from tests.simulation.ledger_store import FULL, LOST, WRONG, Store
-from tests.simulation.scripts_prelude import Reply, held, ready_at, snapshot, touch
+from tests.simulation.scripts_prelude import Reply, held, is_all_in, ready_at, snapshot, touch
 
 
 def take(store: Store, now: int, name: str, token: str, lease_ms: int, force: int, by: str = "", push: int = 0) -> Reply:
@@ -113,7 +113,7 @@ def copy_intent(store: Store, now: int, name: str, token: str, lease_ms: int, de
 
 
 def close_intent(
-    store: Store, now: int, name: str, token: str, lease_ms: int, outcome: str, etag: str, how: str = "", release: int = 0
+    store: Store, now: int, name: str, token: str, lease_ms: int, outcome: str, etag: str, how: str, release: int, rest_ms: int
 ) -> Reply:
     del how
     fields = held(store, now, name, token, lease_ms)
@@ -124,20 +124,26 @@ def close_intent(
     if outcome == "applied":
         fields["owed"] = fields.get("owed", 0) - fields["dl"]
         fields["ins"] = fields["bf"] + fields["dl"]
+        if rest_ms > 0:
+            fields["rs"] = now + rest_ms
     fields["et"] = etag
     for field in ("dl", "bf", "im", "sent"):
         del fields[field]
     store.version += 1
     reply = snapshot(now, fields)
-    total = fields.get("total", "")
-    well = fields.get("st") == "submitted" and isinstance(total, int) and total > fields["ins"]
-    if release and outcome == "applied" and well and fields["owed"] <= 0 and not {"aside", "pk", "end"} & fields.keys():
-        for field in ("lk", "lu", "why", "tr", "nb"):
-            fields.pop(field, None)
-        for members in (store.watched, store.leisure, store.owing):
-            members.pop(name, None)
-        reply.append("1")
-    return reply
+    owed, total = fields["owed"], fields.get("total") or 0
+    open_still = fields.get("st") == "submitted" and not {"aside", "pk", "end"} & fields.keys() and total > fields.get("ins", 0) + owed
+    if not release or outcome != "applied" or not open_still or (owed > 0 and rest_ms <= 0):
+        return reply
+    for field in ("lk", "lu", "why", "tr", "nb"):
+        fields.pop(field, None)
+    store.watched.pop(name, None)
+    store.leisure.pop(name, None)
+    if owed > 0:
+        store.owing[name] = fields["rs"]
+    else:
+        store.owing.pop(name, None)
+    return [*reply, "1"]
 
 
 def state_put(store: Store, now: int, name: str, token: str, lease_ms: int, what: str, alive_ms: int | str) -> Reply:
@@ -179,6 +185,9 @@ def release(store: Store, now: int, name: str, token: str, delay_ms: int, reason
     if not pending:
         store.owing.pop(name, None)
         return ["OK", "0"]
+    rest = fields.get("rs", 0)
+    if delay_ms == 0 and "dl" not in fields and "aside" not in fields and now < rest <= now + 60_000:
+        delay_ms = 0 if is_all_in(fields, fields.get("owed", 0)) else rest - now
     store.owing[name] = now + delay_ms
     if delay_ms > 0:
         return ["OK", "0"]
@@ -337,7 +346,7 @@ def lowest(members: dict[str, int], most: int, now: int | None = None) -> list[s
     return found[:most]
 
 
-def due(store: Store, now: int, most: int, kick_ms: int, hold_ms: int, leisurely: int) -> Reply:
+def due(store: Store, now: int, most: int, kick_ms: int, hold_ms: int, leisurely: int, rest_ms: int) -> Reply:
     push: list[str] = []
     look: list[str] = []
     totals: list[str] = []
@@ -345,6 +354,9 @@ def due(store: Store, now: int, most: int, kick_ms: int, hold_ms: int, leisurely
     ready = ready_at(store)
     if ready is not None and ready <= now:
         owing = lowest(store.owing, most, now)
+        if rest_ms > 0 and now - store.flow > 300:
+            later = lowest({name: at for name, at in store.owing.items() if at > now}, most, now + rest_ms)
+            owing += [name for name in later if (held_back := store.instances.get(name, {})).get("rs", 0) > now and "nb" not in held_back]
         for name in lowest(store.leisure, leisurely):
             store.leisure[name] = now
             owing.append(name)

@@ -57,7 +57,7 @@ FIELDS = frozenset(
             "nb",
             "tr",
         ),
-        *("why", "k", "unk", "pk", "pkd", "ps", "first", "last", "end", "unv", "token", "until", "open", "wanted", "tries"),
+        *("why", "k", "rs", "unk", "pk", "pkd", "ps", "first", "last", "end", "unv", "token", "until", "open", "wanted", "tries"),
     ]
 )
 
@@ -237,7 +237,8 @@ class Calls:
             self.chance.choice(["applied", "not applied"]),
             self.chance.choice(["", "E2"]),
             "answered",
-            self.chance.randint(0, 1),
+            self.chance.choice([0, 1]),
+            self.chance.choice([0, 5000]),
         ]
 
     def _state_put(self) -> list[Any]:
@@ -274,7 +275,7 @@ class Calls:
         return [name, token, outcome, wanted, "completed", "why", self.chance.choice([0, 5000]), FOR_EVER]
 
     def _due(self) -> list[Any]:
-        return [self.chance.choice([1, 2000]), 10_000, 10_000, self.chance.choice([1, 50])]
+        return [self.chance.choice([1, 2000]), 10_000, 10_000, self.chance.choice([1, 50]), self.chance.choice([0, 5000])]
 
     def _follow(self) -> list[Any]:
         args: list[Any] = ["submitted"]

@@ -1,7 +1,7 @@
 -- Apply one batch: each record once, in whatever order, cut or number of copies the batches come.
 -- ARGV: ledger, topic, partition, epoch, start, end, kind, checksum, payload, how long a push task is expected (ms),
 --   the most dead letters, how many records the payload has
--- Reply: OK, next, records applied now, instances to push …
+-- Reply: OK, next, records applied now, {instances to push that somebody waits for}, {other instances to push}
 local no = refusal()
 if no then return no end
 if ID ~= ARGV[1] then tally('batches_refused'); return {'OTHER', ID} end
@@ -11,7 +11,7 @@ if kind ~= 'counts' and kind ~= 'registrations' then return {'ERROR', 'kind must
 local part = P .. 'part:' .. ARGV[2] .. ':' .. ARGV[3] .. ':' .. ARGV[4]
 local p = read_part(part)
 if not p then tally('batches_refused'); return {'EPOCH', 'this ledger does not know epoch ' .. ARGV[4] .. ' of ' .. ARGV[2] .. ':' .. ARGV[3]} end
-if stop <= p.next then return {'OK', int(p.next), '0'} end
+if stop <= p.next then return {'OK', int(p.next), '0', {}, {}} end
 
 local good, d = pcall(cjson.decode, ARGV[9])
 if not good or type(d) ~= 'table' then return {'ERROR', 'the payload is not JSON'} end
@@ -131,7 +131,7 @@ for j, sum in pairs(asides) do
 end
 if (#letters > 0 or late) and letters_full(ARGV[11]) then return refuse_letters(ARGV[11]) end
 
-local out = {'OK', '', ''}
+local out = {'OK', '', '', {}, {}}
 for _, j in ipairs(order) do
   local id = ids[j + 1]
   if kind == 'registrations' then register(id, jobs[j], 'record')
@@ -150,7 +150,11 @@ for _, j in ipairs(order) do
         audit('buried', id, '', 'd', letter_id, 'n', int(asides[j]), 'y', why)
       end
     end
-    if sums[j] and sums[j] > 0 and owe(id, sums[j], kick_ms) then out[#out + 1] = id end
+    if sums[j] and sums[j] > 0 then
+      local wake, urgent = owe(id, sums[j], kick_ms)
+      local list = urgent and out[4] or out[5]
+      if wake then list[#list + 1] = id end
+    end
   end
 end
 for _, offset in ipairs(remarked) do
@@ -167,6 +171,7 @@ for _, letter in ipairs(letters) do
 end
 out[2] = int(extend(part, p, start, stop, ARGV[8]))
 out[3] = int(applied)
+if applied > 0 then redis.call('HSET', P .. 'ledger', 'flow', int(NOW)) end
 if applied > 0 then tally(kind == 'counts' and 'records' or 'registrations', applied) end
 if below > 0 then tally('records_below_horizon', below) end
 changed()

@@ -1,4 +1,4 @@
--- What the periodic check has to set in motion. ARGV: at most, kick (ms), hold (ms: not again before), leisurely ones at most
+-- What the periodic check has to set in motion. ARGV: at most, kick (ms), hold (ms: not again before), leisurely ones at most, rest (ms)
 -- Reply: OK, {instances to push}, {to look at}, {to look at, for the total they lack}, {jobs}, {parked, since, …}, ready since (ms, "" for not yet)
 local no = refusal()
 if no then return no end
@@ -24,6 +24,13 @@ local push, look, totals, jobs = {}, {}, {}, {}
 local ready = ready_at()
 if ready and ready <= NOW then
   local due = redis.call('ZRANGEBYSCORE', P .. 'owing', '-inf', NOW, 'LIMIT', 0, most)
+  -- Where nothing has been applied for a moment, no more is to come that what rests could wait for.
+  if tonumber(ARGV[5]) > 0 and NOW - (tonumber(redis.call('HGET', P .. 'ledger', 'flow') or nil) or 0) > 300 then
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'owing', '(' .. int(NOW), int(NOW + tonumber(ARGV[5])), 'LIMIT', 0, most)) do
+      local v = redis.call('HMGET', P .. 'i:' .. id, 'rs', 'nb')
+      if (tonumber(v[1] or nil) or 0) > NOW and not v[2] then due[#due + 1] = id end
+    end
+  end
   for _, id in ipairs(redis.call('ZRANGE', P .. 'leisure', 0, tonumber(ARGV[4]) - 1)) do
     redis.call('ZADD', P .. 'leisure', NOW, id)
     due[#due + 1] = id

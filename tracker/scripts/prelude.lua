@@ -41,7 +41,7 @@
 --   g number of the ledger it belongs to (another: it is reset on first touch)   owed   counted (here, for people)   hand (by hand, ever)
 --   aside (present: not settled since the birth)   total   ins (inserted at the API, last known)   st (state)   job   et (ETag)   tasks (open ones)
 --   dl bf im sent: the open intent: delta, inserted before, If-Match ("" without), sent (ms)      lk lu: lock token, until (ms)
---   nb not before (ms)   tr tries   why reason   k an outstanding task is expected until (ms)   unk unknown to the API, times in a row
+--   nb not before (ms)   tr tries   why reason   k an outstanding task is expected until (ms)   rs rests until (ms)   unk unknown to the API, times in a row
 --   pk parked: kind   pkd since (ms)   ps state PUT sent (ms)   mv last push, or news from the API (ms)   stk seen to be stuck (ms)   first, last: first seen, last record (ms)   end ended (ms)   unv unverified
 --
 -- Fields of an entry of history. Its id is the time.
@@ -177,7 +177,7 @@ local function touch(id)
   local g = redis.call('HMGET', k, 'g', 'hand')
   if g[1] ~= NUMBER then
     if g[1] then
-      redis.call('HDEL', k, 'owed', 'counted', 'et', 'ins', 'dl', 'bf', 'im', 'sent', 'lk', 'lu', 'nb', 'tr', 'why', 'k', 'unk', 'pk', 'pkd', 'ps',
+      redis.call('HDEL', k, 'owed', 'counted', 'et', 'ins', 'dl', 'bf', 'im', 'sent', 'lk', 'lu', 'nb', 'tr', 'why', 'k', 'rs', 'unk', 'pk', 'pkd', 'ps',
         'end', 'unv')
       redis.call('PERSIST', k)
       redis.call('ZREM', P .. 'finished', id)
@@ -195,22 +195,34 @@ local function follow(id)
   return redis.call('ZADD', P .. 'followed', 'NX', NOW, id) == 1
 end
 
--- Add counts that are owed (above the horizon or by hand). Returns true when a push task should be sent.
+-- Whether with what is owed the total is in, as far as is known.
+local function is_all_in(total, inserted, owed)
+  total, inserted = tonumber(total or nil) or 0, tonumber(inserted or nil)
+  return total > 0 and inserted ~= nil and inserted + owed >= total
+end
+
+-- Add counts that are owed (above the horizon or by hand). Returns whether a push task should be sent, and
+-- whether somebody waits for it: the total is in, or the API was never asked for it.
 local function owe(id, count, kick_ms)
   local k = P .. 'i:' .. id
-  local v = redis.call('HMGET', k, 'owed', 'counted', 'lu', 'nb', 'k', 'end', 'pk', 'job', 'g')
-  if v[9] ~= NUMBER then
+  local v = redis.call('HMGET', k, 'owed', 'counted', 'lu', 'nb', 'k', 'end', 'pk', 'job', 'total', 'ins', 'rs', 'g')
+  if v[12] ~= NUMBER then
     touch(id)
-    v = redis.call('HMGET', k, 'owed', 'counted', 'lu', 'nb', 'k', 'end', 'pk', 'job')
+    v = redis.call('HMGET', k, 'owed', 'counted', 'lu', 'nb', 'k', 'end', 'pk', 'job', 'total', 'ins', 'rs')
   end
   if v[6] then redis.call('PERSIST', k) end
   -- One that a person must look at gathers, and is not pushed.
   local parked = v[7] and v[7] ~= 'unknown'
-  if not parked then redis.call('ZADD', P .. 'owing', 'NX', NOW, id) end
-  local ready = ready_at()
-  local busy = (tonumber(v[3]) or 0) > NOW or (tonumber(v[4]) or 0) > NOW or (tonumber(v[5]) or 0) > NOW
-  local wake = ready and ready <= NOW and not busy and not parked
   local owed = tonumber(v[1]) or 0
+  -- Pushed a moment ago, and more is to come: what gathers goes together, when the rest is over. With its total in it rests no longer, and
+  -- does not wait for a task that is expected either: that may wait behind many.
+  local all_in = is_all_in(v[9], v[10], owed + count)
+  local rest = not all_in and tonumber(v[11] or nil) or 0
+  if rest <= NOW or rest > NOW + 60000 then rest = NOW end
+  if not parked then redis.call('ZADD', P .. 'owing', 'NX', rest, id) end
+  local ready = ready_at()
+  local busy = (tonumber(v[3]) or 0) > NOW or (tonumber(v[4]) or 0) > NOW or (not all_in and (tonumber(v[5]) or 0) > NOW)
+  local wake = ready and ready <= NOW and not busy and not parked and rest <= NOW
   local sums = {'owed', int(owed + count), 'counted', int((tonumber(v[2]) or 0) + count), 'last', int(NOW)}
   owes(id, owed, owed + count)
   if wake then sums[7] = 'k'; sums[8] = int(NOW + kick_ms) end
@@ -219,7 +231,7 @@ local function owe(id, count, kick_ms)
     if not v[6] then follow(id) end
     audit('first', id, v[8], 'n', int(count))
   end
-  return wake
+  return wake, all_in or not v[10]
 end
 
 -- `from` is where we have it from: record, hand, listing.

@@ -93,3 +93,14 @@ def test_batches_without_records_take_no_room_and_are_waited_for_like_others() -
     window.add(P0, Batch("1-a", "t", 0, "e", 0, 4, "counts", 0, "{}"), 0.0)
     assert window.has_room(P0, 0.0)
     assert overdue(window, 5.0) == [0]
+
+
+def test_a_partition_has_as_many_batches_on_their_way_as_may_be_and_the_others_theirs() -> None:
+    window = Window(100, 5.0, max_batches=2)
+    window.add(P0, batch(0, 1), 0.0)
+    assert window.has_room(P0, 0.0)
+    window.add(P0, batch(1, 2), 0.0)
+    assert not window.has_room(P0, 0.0)
+    assert window.has_room(P1, 0.0)
+    window.drop_applied(P0, 1)
+    assert window.has_room(P0, 0.0)
