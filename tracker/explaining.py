@@ -19,7 +19,7 @@ class Told:
     All that an explanation is made of.
 
     `view` is None for an instance that the ledger does not know, `instance` where the API did not answer: `no_answer` says
-    why then. `letters` are its dead letters, `now_s` is Redis' clock.
+    so in a sentence then. `letters` are its dead letters, `now_s` is Redis' clock.
     """
 
     instance_id: str
@@ -64,8 +64,11 @@ def _known(told: Told) -> list[str]:
         said.append(
             f"The Dataset API says: {instance.state}, {in_number(instance.inserted_observations, 'observation')} inserted, {total}."
         )
+        over = instance.inserted_observations - (instance.total_observations or instance.inserted_observations)
+        if over > 0:
+            said.append(f"That is {over:,} more than the total.")
     else:
-        said.append(f"The Dataset API could not be asked: {told.no_answer}.")
+        said.append(told.no_answer)
     if told.letters:
         count = sum(letter.count or 0 for letter in told.letters)
         said.append(f"{in_number(len(told.letters), 'dead letter')} of it wait for a decision, {in_number(count, 'observation')} in all.")
@@ -129,7 +132,7 @@ def compare(told: Told) -> Comparison:
     """Lay the two books side by side. Never guesses a count: what it cannot tell it says."""
     view, instance = told.view, told.instance
     if instance is None:
-        return Comparison(agree=False, sentences=(f"The Dataset API could not be asked: {told.no_answer}.",))
+        return Comparison(agree=False, sentences=(told.no_answer,))
     api = f"The Dataset API has {instance.inserted_observations:,} inserted, state {instance.state}"
     if view is None:
         remedy = "follow it" if instance.state == "submitted" else ""

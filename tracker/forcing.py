@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 NOT_NOW = {
     "BUSY": "a worker holds it",
-    "NOT_READY": "nothing is pushed or completed at present: the ledger has just been born, or the pushes are paused; see tracker health",
+    "NOT_READY": "nothing is pushed or completed now: the pushes are paused, or the ledger has just been born; see tracker health",
     "NONE": "it is not followed: tracker register it first",
 }
 

@@ -95,7 +95,7 @@ class Overview:
     def figures(self) -> Figures:
         """Count everything once."""
         key = self._key
-        waiting = ("followed", "finished", "leisure", "owing", "parked", "stuck", "parked_jobs")
+        waiting = ("followed", "finished", "leisure", "owed", "parked", "stuck", "parked_jobs")
         (seconds, micros), followed, finished, leisure, owing, parked, stuck, parked_jobs, *told = self.ask(
             ("TIME",),
             *(("ZCARD", key(name)) for name in waiting),
@@ -157,7 +157,7 @@ class Overview:
 
     def _owed(self) -> int:
         number = self.ask(("HGET", self._key("ledger"), "number"))[0]
-        ids = self.ask(("ZRANGE", self._key("owing"), 0, MOST_SUMMED - 1))[0]
+        ids = self.ask(("ZRANGE", self._key("owed"), 0, MOST_SUMMED - 1))[0]
         owed = 0
         for some in _chunks(ids):
             for generation, count in self.ask(*(("HMGET", self._key(f"i:{name}"), "g", "owed") for name in some)):
@@ -252,7 +252,7 @@ class Overview:
     def _listed(self, name: str, limit: int, offset: int) -> tuple[list[str], int]:
         """The ids of one page of a list, and the list's length."""
         if name not in {"all", "unfinished"}:
-            key = self._key(name)
+            key = self._key("owed" if name == "owing" else name)
             newest_first = name in {"followed", "finished"}
             ids, total = self.ask(("ZREVRANGE" if newest_first else "ZRANGE", key, offset, offset + limit - 1), ("ZCARD", key))
             return ids, total

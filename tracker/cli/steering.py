@@ -8,7 +8,7 @@ import click
 from tracker.cli.acting import checked_id
 from tracker.cli.deciding import ask, deciding
 from tracker.cli.opening import load_settings, naming_redis, open_overview
-from tracker.errors import BadInput, TrackerError, Transient
+from tracker.errors import BadInput, TrackerError, Transient, TurnedAway, UnknownInstance
 
 if TYPE_CHECKING:
     from tracker.explaining import Told
@@ -38,9 +38,10 @@ def explain(instance: str, as_json: bool) -> None:  # noqa: FBT001 -- a flag of 
 
 @click.command(epilog="Examples: tracker reconcile 8a1c…; tracker reconcile 8a1c… --fix")
 @click.argument("instance")
-@click.option("--fix/--dry-run", default=False, help="Do what the rules allow, or only say what that would be (default).")
+@click.option("--fix", is_flag=True, help="Do what the rules allow.")
+@click.option("--dry-run", is_flag=True, help="Only say what that would be (default).")
 @deciding
-def reconcile(instance: str, *, fix: bool, by: str, reason: str, yes: bool) -> None:
+def reconcile(instance: str, *, fix: bool, dry_run: bool, by: str, reason: str, yes: bool) -> None:
     """
     Compare what the ledger and the Dataset API say of INSTANCE.
 
@@ -49,6 +50,8 @@ def reconcile(instance: str, *, fix: bool, by: str, reason: str, yes: bool) -> N
     """
     from tracker import explaining, forcing
 
+    if fix and dry_run:
+        raise BadInput("--fix and --dry-run: expected one of them")
     settings = load_settings()
     checked_id(instance, "instance id")
     overview, rooms = open_overview(settings), make_rooms(settings)
@@ -134,6 +137,7 @@ def resume(what: str, *, by: str, reason: str, yes: bool) -> None:
 def end(instance: str, state: str, by: str, reason: str, *, yes: bool) -> None:
     """Set an instance's state by force, as a worker would."""
     from tracker import forcing
+    from tracker.instance import DONE, FAILED
 
     needed(reason)
     settings = load_settings()
@@ -143,13 +147,22 @@ def end(instance: str, state: str, by: str, reason: str, *, yes: bool) -> None:
     if told.view is None:
         raise Transient(f"{instance} is not followed: tracker register {instance} first")
     owed = told.view.owed + (told.view.aside or 0)
+    if told.instance is not None and told.instance.state in (DONE | FAILED) - {state} and told.view.ended_s is not None:
+        raise Transient(f"{instance} had ended already: it is {told.instance.state} and stays so")
     became = told.instance.state if told.instance else f"not known ({told.no_answer})"
-    ask(f"{instance}, now {became}, will be set to {state}. {owed:,} observations owed become a dead letter.", yes=yes)
+    ask(f"{instance}, now {became}, will be set to {state}. {becomes_a_letter(owed)}", yes=yes)
     with naming_redis(settings):
         ended = rooms.run(forcing.end(rooms.advancing, instance, state, rooms.steering, who=by, why=reason))
     click.echo(f"{instance}: {ended.outcome}")
     if ended.outcome != state:
         raise Transient(f"{instance} had ended already: it is {ended.outcome} and stays so")
+
+
+def becomes_a_letter(owed: int) -> str:
+    """Say what becomes of what is owed."""
+    from tracker.findings import in_number
+
+    return f"The {in_number(owed, 'observation')} that it owes become a dead letter." if owed else "It owes nothing."
 
 
 def needed(reason: str) -> None:
@@ -169,8 +182,12 @@ def gather(settings: "Settings", overview: "Overview", rooms: "Rooms", instance_
     answer, no_answer = None, ""
     try:
         answer = rooms.run(rooms.dataset_api.get_instance(instance_id))
+    except UnknownInstance:
+        no_answer = "The Dataset API knows no such instance."
+    except TurnedAway as error:
+        no_answer = f"The Dataset API turns us away, see SERVICE_AUTH_TOKEN and DATASET_API_AUTH_TOKEN: {error}."
     except TrackerError as error:
-        no_answer = str(error)
+        no_answer = f"The Dataset API could not be asked: {error}."
     return Told(instance_id, view, answer, no_answer, ledger, letters, now_s)
 
 
@@ -183,6 +200,12 @@ def steering_of(overview: "Overview") -> "Steering":
 
 def make_rooms(settings: "Settings") -> "Rooms":
     """A worker's rooms, for one command."""
+    import logging
+
+    import structlog
+
     from tracker.wiring import Rooms
 
+    # What a worker logs is no part of a command's answer.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     return Rooms(settings)

@@ -103,7 +103,8 @@ def _by_name(finding: Finding, instances: Page[InstanceView], jobs: Page[JobView
 
 def _figures(figures: Figures, lag: str) -> RenderableType:
     book = figures.ledger
-    state = "void" if book.void else "not verified" if not book.verified else "ready" if book.ready else "being born"
+    waits = "pushes paused" if "pushes" in book.paused else "being born"
+    state = "void" if book.void else "not verified" if not book.verified else "ready" if book.ready else waits
     queues = (
         "not known" if figures.queues is None else ", ".join(f"{name.removeprefix('tracker.')} {n}" for name, n in figures.queues.items())
     )

@@ -13,5 +13,5 @@ if count > 0 then
   redis.call('HINCRBY', P .. 'i:' .. id, 'hand', int(count))
 end
 changed()
-audit('by_hand', id, '', 'n', int(count), 'k', ARGV[3], 'u', ARGV[6])
+audit('by_hand', id, redis.call('HGET', P .. 'i:' .. id, 'job') or '', 'n', int(count), 'k', ARGV[3], 'u', ARGV[6])
 return {'OK', '1', wake and '1' or '0'}

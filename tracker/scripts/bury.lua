@@ -27,6 +27,7 @@ if aside > 0 then reason = reason .. '; perhaps counted: ' .. int(aside) .. ' of
 if count > 0 then
   local letter = bury('what', 'counts', 'instance', id, 'count', int(count), 'perhaps', int(perhaps), 'reason', reason, 'job', v[4] or '')
   audit('buried', id, v[4], 'd', letter, 'n', int(count), 'y', reason, 'u', ARGV[8])
+elseif ARGV[2] == '' then audit('given_up', id, v[4], 'u', ARGV[8], 'y', reason)
 end
 owes(id, owed, 0)
 redis.call('ZREM', P .. 'intents', id)

@@ -18,7 +18,7 @@ API = Instance("i-1", "submitted", "job-1", 900, 500, "t1")
 def told(instance: Instance | None = API, fields: Mapping[str, str] | None = None) -> Told:
     raw = FIELDS | dict(fields or {})
     view = read_instance("i-1", raw, "1", int(NOW_S * 1000))
-    return Told("i-1", view, instance, "" if instance else "GET: time-out", LEDGER, (), NOW_S)
+    return Told("i-1", view, instance, "" if instance else "The Dataset API could not be asked: GET: time-out.", LEDGER, (), NOW_S)
 
 
 def test_one_that_gets_on_is_told_in_full() -> None:
@@ -63,6 +63,7 @@ def test_one_that_is_stuck_has_a_way_out_named() -> None:
 
 def test_what_the_api_does_not_answer_or_lacks_is_said() -> None:
     assert "The Dataset API could not be asked: GET: time-out." in explain(told(None))
+    assert "That is 5 more than the total." in explain(told(replace(API, inserted_observations=(API.total_observations or 0) + 5)))
     said = explain(told(replace(API, total_observations=None, open_tasks=("hierarchy of age",))))
     assert "The total is awaited; the dimension extractor tells it to the Dataset API." in said
     assert "It is not completed before these are done: hierarchy of age." in said

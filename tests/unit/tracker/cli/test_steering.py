@@ -74,6 +74,16 @@ def test_an_api_that_does_not_answer_agrees_with_nobody(ledger: Ledger, api: Mod
     assert "could not be asked" in run("explain", "i-1").stdout
 
 
+@pytest.mark.usefixtures("api")
+def test_an_api_that_knows_no_such_instance_has_answered() -> None:
+    assert "The Dataset API knows no such instance." in run("explain", "i-2").stdout
+
+
+@pytest.mark.usefixtures("api")
+def test_mending_and_only_saying_do_not_go_together() -> None:
+    assert run("reconcile", "i-1", "--fix", "--dry-run", "--yes").exit_code == 2
+
+
 @pytest.mark.parametrize("command, state", [(("complete", "i-1", "--force"), "completed"), (("fail", "i-1"), "failed")])
 def test_an_instance_is_ended_by_force_with_a_reason(ledger: Ledger, api: ModelDatasetApi, command: tuple[str, ...], state: str) -> None:
     follow(ledger, "i-1")
@@ -81,7 +91,7 @@ def test_an_instance_is_ended_by_force_with_a_reason(ledger: Ledger, api: ModelD
     assert run(*command, "--yes").exit_code == 2
     refused = run(*command, "--reason", "why", answer="n\n")
     assert refused.exit_code == 1
-    assert f"i-1, now submitted, will be set to {state}. 2 observations owed become a dead letter." in refused.stdout
+    assert f"i-1, now submitted, will be set to {state}. The 2 observations that it owes become a dead letter." in refused.stdout
     assert api.instances["i-1"].state == "submitted"
     assert run(*command, "--reason", "why", "--yes", "--by", "ann").stdout.endswith(f"i-1: {state}\n")
     assert api.instances["i-1"].state == state
@@ -90,6 +100,7 @@ def test_an_instance_is_ended_by_force_with_a_reason(ledger: Ledger, api: ModelD
     api.instances["i-1"].state = "published"
     again = run(*command, "--reason", "why", "--yes")
     assert (again.exit_code, one_line(again)) == (1, "i-1 had ended already: it is published and stays so")
+    assert "will be set" not in again.stdout
 
 
 @pytest.mark.usefixtures("api")
