@@ -194,3 +194,16 @@ def test_a_parked_instance_that_is_given_up_leaves_the_books(ledger: Ledger) -> 
     ledger.bury_parked("i-1", "parked longer than PARKED_TTL", -1)
     assert books(ledger) == (0, set(), set())
     assert said(ledger, "i", "n")[-1] == ("buried", "i-1", "4")
+
+
+def test_a_parked_instance_that_owes_nothing_and_is_given_up_is_written_down(ledger: Ledger) -> None:
+    ledger.register("i-1", "job-1")
+    ledger.park(take_settled(ledger, "i-1"), "foreign", "somebody else counts")
+    ledger.bury_parked("i-1", "a typo", -1)
+    assert said(ledger, "i", "j", "y")[-1] == ("given_up", "i-1", "job-1", "a typo")
+
+
+def test_a_count_by_hand_is_among_what_happened_to_its_job(ledger: Ledger) -> None:
+    ledger.register("i-1", "job-1")
+    ledger.add_by_hand("i-1", 4, "key")
+    assert ("by_hand", "job-1") in said(ledger, "j")
