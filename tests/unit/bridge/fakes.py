@@ -1,8 +1,8 @@
 """
 Stand-ins for the bridge's neighbours, with a clock that only moves when somebody waits.
 
-`FakeKafka` keeps logs, commits and groups; `FakeLedger` applies by the same rules as the real one, with a plain set of
-offsets in place of ranges; `FakePublisher` keeps the tasks until a test applies, loses or repeats them.
+`FakeKafka` keeps logs, commits and groups; `FakeLedger` applies by the real one's rules, with a set of offsets in place of
+ranges; `FakePublisher` keeps the tasks until a test applies, loses or repeats them.
 """
 
 import json
@@ -51,8 +51,6 @@ class Clock:
 
 
 class FakeRecord(NamedTuple):
-    """What kafka-python hands out has more fields; these are used."""
-
     offset: int
     value: bytes | None
 
