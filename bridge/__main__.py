@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import structlog
 
-from bridge.consumer import Cluster, Fenced, GroupConsumer
+from bridge.consumer import FETCH_WAIT_S, LEISURELY_FETCH_WAIT_S, Cluster, Fenced, GroupConsumer
 from bridge.loop import Bridge
 from bridge.publishing import Publisher
 from bridge.verifying import Policy, Verifier
@@ -42,6 +42,8 @@ def consumers(chosen: settings.Settings) -> list[GroupConsumer]:
             session_timeout_s=chosen.kafka_session_timeout_s,
             poll_records=chosen.bridge_poll_records,
             instance_id=chosen.kafka_group_instance_id,
+            # Resumed often while records flow, which registrations, few as they are, do not.
+            fetch_wait_s=FETCH_WAIT_S if chosen.import_observations_inserted_topic in topics else LEISURELY_FETCH_WAIT_S,
             tls=chosen.kafka_tls.context,
         )
         for group, topics in topics_by_group.items()

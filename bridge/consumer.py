@@ -32,10 +32,10 @@ CONNECT_S = 2.0
 ANSWER_S = 5.0
 """How long one question to the cluster may take."""
 
-_FETCH_WAIT_MS = 100
+FETCH_WAIT_S, LEISURELY_FETCH_WAIT_S = 0.1, 0.5
 """
 How long the broker may hold back a fetch that finds nothing. A partition that is resumed meanwhile waits for it too,
-since one fetch at a time is under way to a broker.
+since one fetch at a time is under way to a broker. The longer one costs less, where that does not matter.
 """
 
 JOIN_POLL_S = 0.3
@@ -117,7 +117,7 @@ def _reader(servers: Sequence[str], tls: Tls, **config: Any) -> Any:  # noqa: AN
         "enable_auto_commit": False,
         "auto_offset_reset": "none",
         "allow_auto_create_topics": False,
-        "fetch_max_wait_ms": _FETCH_WAIT_MS,
+        "fetch_max_wait_ms": int(FETCH_WAIT_S * 1000),
         "metrics_enabled": False,
     } | config
     reader = _connect(KafkaConsumer, servers, tls, isolation_level="read_committed", **values)
@@ -187,6 +187,7 @@ class GroupConsumer:
         session_timeout_s: float,
         poll_records: int,
         instance_id: str | None = None,
+        fetch_wait_s: float = FETCH_WAIT_S,
         tls: Tls = no_tls,
     ) -> None:
         self.group = group
@@ -198,6 +199,7 @@ class GroupConsumer:
             "group_instance_id": instance_id,
             "session_timeout_ms": int(session_timeout_s * 1000),
             "heartbeat_interval_ms": int(min(3.0, session_timeout_s / 3) * 1000),
+            "fetch_max_wait_ms": int(fetch_wait_s * 1000),
             "max_poll_records": poll_records,
             "max_partition_fetch_bytes": 4 << 20,
             "fetch_max_bytes": 16 << 20,

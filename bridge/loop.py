@@ -26,7 +26,7 @@ from tracker.ledger_state import Positions
 
 log = structlog.get_logger(__name__)
 
-POLL_S = 0.1
+POLL_S = 0.25
 """How long a poll waits for records."""
 
 FULL_POLL_S = 0.01

@@ -27,8 +27,17 @@ HOLD_S = 10.0
 LEISURELY = 50
 """Instances of long ago that one check settles after a birth."""
 
+IN_PASSING_PER_S = 50
+"""
+Pushes a second, while records flow, of instances for which more is expected: they only bring figures up to date that
+are still rising, and must leave the workers time for those that somebody waits for.
+"""
+
 FEW = 5
 """Instances without a total that are asked for one by one, however short the listing is."""
+
+SHARE = 10
+"""Between two listings that only totals are wanted from lies so many times as long as one takes: a long one would never end else."""
 
 SYNC_LEASE_S = 120.0
 """Seconds after which a listing that never ended no longer keeps others from starting one."""
@@ -37,7 +46,7 @@ SYNC_LEASE_S = 120.0
 class Ledger(following.Ledger, Protocol):
     """What checking needs of the ledger."""
 
-    def due(self, most: int, hold_s: float, leisurely: int) -> Due:
+    def due(self, most: int, hold_s: float, leisurely: int, in_passing: int) -> Due:
         """What is due now."""
 
     def bury_parked(self, instance_id: str, reason: str, parked_longest_s: float) -> int:
@@ -88,6 +97,7 @@ class Check:
     """What one check sets in motion."""
 
     push: tuple[str, ...]
+    in_passing: tuple[str, ...]
     look: tuple[str, ...]
     jobs: tuple[str, ...]
     sync: bool
@@ -97,7 +107,7 @@ def check(ledger: Ledger, settings: Settings) -> Check | None:
     """Find out what is due; None when another process has just done so. Raises LedgerUnavailable."""
     if not ledger.lease("tick", 0.8 * settings.check_complete_interval_s):
         return None
-    due = ledger.due(MOST, HOLD_S, LEISURELY)
+    due = ledger.due(MOST, HOLD_S, LEISURELY, max(1, round(IN_PASSING_PER_S * settings.check_complete_interval_s)))
     now_s = ledger.now_s()
     for instance_id, since_s in due.parked:
         if now_s - since_s > settings.parked_ttl_s:
@@ -113,8 +123,9 @@ def check(ledger: Ledger, settings: Settings) -> Check | None:
     # same, not always the same ones: what has left `submitted` is in no listing. Without a listing all of them are.
     few = max(FEW, int(state.get("pages") or 1))
     if len(due.totals) > few and not state.get("why"):
-        look, sync = due.look + tuple(random.sample(due.totals, few)), True
-    return Check(due.push, look, due.jobs, sync)
+        look = due.look + tuple(random.sample(due.totals, few))
+        sync = sync or 1000 * now_s - int(state.get("ok") or 0) >= (SHARE + 1) * int(state.get("took") or 0)
+    return Check(due.push, due.in_passing, look, due.jobs, sync)
 
 
 def sync_is_due(state: dict[str, str], now_s: float, ready_since_s: float | None, settings: Settings) -> bool:
@@ -150,7 +161,8 @@ async def sync(
         return None
     finally:
         ledger.end_lease("sync")
-    ledger.note_sync({"ok": started_ms, "attempts": 0, "pages": listing.pages, "times": times + 1, "why": ""})
+    took_ms = int(ledger.now_s() * 1000) - started_ms
+    ledger.note_sync({"ok": started_ms, "took": took_ms, "attempts": 0, "pages": listing.pages, "times": times + 1, "why": ""})
     log.info("listing_read", pages=listing.pages, listed=listing.listed, new=listing.new, missing=len(listing.missing))
     if times % following.JOBS_EVERY == 0:
         try:

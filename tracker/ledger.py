@@ -314,12 +314,16 @@ class Ledger(Scripts):
 
     # -- periodic work --------------------------------------------------------------------------------------------
 
-    def due(self, most: int, hold_s: float, leisurely: int) -> Due:
-        """What is due, at most `most` of a kind; each is held back for `hold_s`, so that a slow task is not sent twice."""
-        reply = self.run("due", most, self._kick_ms, int(hold_s * 1000), leisurely, self._rest_ms)
+    def due(self, most: int, hold_s: float, leisurely: int, in_passing: int = 1000) -> Due:
+        """
+        What is due, at most `most` of a kind; each is held back for `hold_s`, so that a slow task is not sent twice.
+
+        While records flow at most `in_passing` are pushed that nobody waits for.
+        """
+        reply = self.run("due", most, self._kick_ms, int(hold_s * 1000), leisurely, self._rest_ms, in_passing)
         parked = tuple((name, float(since) / 1000) for name, since in zip(*[iter(reply[5])] * 2, strict=True))
         ready_since_s = int(reply[6]) / 1000 if reply[6] else None
-        return Due(tuple(reply[1]), tuple(reply[2]), tuple(reply[3]), tuple(reply[4]), parked, ready_since_s)
+        return Due(tuple(reply[1]), tuple(reply[2]), tuple(reply[3]), tuple(reply[4]), parked, ready_since_s, tuple(reply[7]))
 
     def lease(self, name: str, ttl_s: float) -> bool:
         """Whether this caller may do the named periodic work now; the others may not for `ttl_s`."""
@@ -352,7 +356,7 @@ class Ledger(Scripts):
                 self.client.zadd(f"{self.prefix}watched", dict.fromkeys(ids, 0), nx=True)
 
     def sync_state(self) -> dict[str, str]:
-        """How the full listing stands: `ok` and `tried` (ms), `attempts` since the last success, `pages`, `why`."""
+        """How the full listing stands: `ok` and `tried` (ms), `attempts` since the last success, `pages`, `took` (ms), `why`."""
         with self.reaching():
             return cast("dict[str, str]", self.client.hgetall(f"{self.prefix}sync"))
 

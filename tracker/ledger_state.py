@@ -171,7 +171,8 @@ class Due:
     What the periodic check has to set in motion.
 
     Instances to push, to look at, and to look at only because their total is not known; jobs; parked instances with
-    the time since when; and since when the ledger is ready to push, None while it is not (seconds by Redis' clock).
+    the time since when; since when the ledger is ready to push, None while it is not (seconds by Redis' clock); and
+    instances to push `in_passing`: of these more is expected, so nobody waits for the push.
     """
 
     push: tuple[str, ...] = ()
@@ -180,3 +181,4 @@ class Due:
     jobs: tuple[str, ...] = ()
     parked: tuple[tuple[str, float], ...] = ()
     ready_since_s: float | None = None
+    in_passing: tuple[str, ...] = ()

@@ -37,6 +37,8 @@ task ends below its time limit though every call times out.
 # Redis was away for a moment: the same call works later. The bridge and the check come again anyway, so few tries do.
 RETRY = {"autoretry_for": (LedgerUnavailable,), "max_retries": 4, "retry_backoff": 1, "retry_backoff_max": 10, "retry_jitter": True}
 
+PASSING_CHUNK = 8
+"""Instances in one task in passing: short, as what somebody waits for goes before the next task, not before the end of this one."""
 
 LONGEST_NAME = 100
 """Characters kept of who asked for something."""
@@ -73,7 +75,7 @@ def push_later(instance_ids: Sequence[str], *, in_passing: bool = False) -> None
     """Send push tasks for these instances, many to a task; none while enough of them wait. Those `in_passing` let all others go first."""
     if not instance_ids or backlogged(BACKLOG_IN_PASSING if in_passing else BACKLOG):
         return
-    for some in counting.chunks(instance_ids, PUSH_CHUNK):
+    for some in counting.chunks(instance_ids, PASSING_CHUNK if in_passing else PUSH_CHUNK):
         push_counts.apply_async((some,), argsrepr=_names(some), priority=IN_PASSING if in_passing else 0)
 
 
@@ -148,6 +150,7 @@ def check_completion(self: Task, instance_ids: list[str] | None = None) -> None:
     if found is None:
         return
     push_later(found.push)
+    push_later(found.in_passing, in_passing=True)
     for some in counting.chunks(found.look, PUSH_CHUNK):
         complete_instances.apply_async((some,), argsrepr=_names(some))
     for some in counting.chunks(found.jobs, JOBS_CHUNK):

@@ -369,7 +369,42 @@ def test_the_check_ends_a_rest_once_nothing_is_applied_any_more(resting: Ledger)
     resting.apply(counts(resting, 1, ("i-1", 3)))
     assert resting.due(10, 1, 10).push == ()
     resting.client.hset(f"{resting.prefix}ledger", "flow", "1")
-    assert resting.due(10, 1, 10).push == ("i-1",)
+    due = resting.due(10, 1, 10)
+    assert (due.push, due.in_passing) == ((), ("i-1",))
+
+
+def test_what_has_just_rested_is_for_the_check_and_for_the_next_batch_only_when_that_is_late(resting: Ledger) -> None:
+    key, now = f"{resting.prefix}i:i-1", int(resting.now_s() * 1000)
+    resting.client.hset(key, "rs", str(now - 1000))
+    assert woken(resting, counts(resting, 1, ("i-1", 1))) == []
+    resting.client.hset(key, "rs", str(now - 61_000))
+    assert woken(resting, counts(resting, 2, ("i-1", 1))) == ["i-1"]
+    resting.client.hset(key, mapping={"rs": str(now - 1000), "k": "0"})
+    due = resting.due(10, 1, 10)
+    assert (due.push, due.in_passing) == ((), ("i-1",))
+
+
+def test_while_records_flow_a_check_pushes_no_more_than_so_many_in_passing_and_the_others_next_time(resting: Ledger) -> None:
+    now, names = int(resting.now_s() * 1000), ["i-1", "i-2", "i-3"]
+    for name in names:
+        resting.follow("submitted", [Instance(name, "submitted", "j-1", 10, 0)])
+        resting.client.hset(f"{resting.prefix}i:{name}", "rs", str(now - 1000))
+    assert woken(resting, counts(resting, 1, *((name, 1) for name in names))) == []
+    assert [resting.due(10, 1, 10, in_passing=2).in_passing for _ in range(3)] == [("i-1", "i-2"), ("i-3",), ()]
+    resting.client.hset(f"{resting.prefix}ledger", "flow", "1")
+    for name in names:
+        resting.client.hset(f"{resting.prefix}i:{name}", "k", "0")
+    assert sorted(resting.due(10, 1, 10, in_passing=2).in_passing) == names, "all of them once no more is to come"
+
+
+def test_the_check_lets_those_go_first_whom_somebody_waits_for(resting: Ledger) -> None:
+    key, now = f"{resting.prefix}i:i-1", int(resting.now_s() * 1000)
+    resting.client.hset(key, "rs", str(now - 1000))
+    assert woken(resting, counts(resting, 1, ("i-1", 4), ("i-2", 1))) == ["i-1", "i-2"], "one has its total in, one was never asked for"
+    resting.client.hset(key, "k", "0")
+    resting.client.hset(f"{resting.prefix}i:i-2", "k", "0")
+    due = resting.due(10, 1, 10)
+    assert (sorted(due.push), due.in_passing) == (["i-1", "i-2"], ())
 
 
 def test_a_back_off_is_no_rest(resting: Ledger) -> None:

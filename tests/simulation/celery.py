@@ -135,6 +135,7 @@ class Celery:
             if found is None:
                 return
             self.push(worker, list(found.push))
+            self.push(worker, list(found.in_passing))
             worker.step()
             if found.look:
                 self.send(_many(self, list(found.look), check=True), f"complete {found.look}")

@@ -53,13 +53,14 @@ def owe(store: Store, now: int, name: str, count: int, kick_ms: int) -> tuple[bo
     parked = fields.get("pk", "unknown") != "unknown"
     all_in = is_all_in(fields, fields.get("owed", 0) + count)
     rest = 0 if all_in else fields.get("rs", 0)
+    checked = rest <= now < rest + 60_000 and "ins" in fields
     if not now < rest <= now + 60_000:
         rest = now
     if not parked:
         store.owing.setdefault(name, rest)
     ready = ready_at(store)
     busy = fields.get("lu", 0) > now or fields.get("nb", 0) > now or (not all_in and fields.get("k", 0) > now)
-    wake = ready is not None and ready <= now and not busy and not parked and rest <= now
+    wake = ready is not None and ready <= now and not busy and not parked and rest <= now and not checked
     fields["owed"] = fields.get("owed", 0) + count
     fields["counted"] = fields.get("counted", 0) + count
     fields["last"] = now

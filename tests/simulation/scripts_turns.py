@@ -346,15 +346,17 @@ def lowest(members: dict[str, int], most: int, now: int | None = None) -> list[s
     return found[:most]
 
 
-def due(store: Store, now: int, most: int, kick_ms: int, hold_ms: int, leisurely: int, rest_ms: int) -> Reply:
+def due(store: Store, now: int, most: int, kick_ms: int, hold_ms: int, leisurely: int, rest_ms: int, most_passing: int) -> Reply:
     push: list[str] = []
+    passing: list[str] = []
     look: list[str] = []
     totals: list[str] = []
     jobs: list[str] = []
     ready = ready_at(store)
     if ready is not None and ready <= now:
         owing = lowest(store.owing, most, now)
-        if rest_ms > 0 and now - store.flow > 300:
+        flows = now - store.flow <= 300
+        if rest_ms > 0 and not flows:
             later = lowest({name: at for name, at in store.owing.items() if at > now}, most, now + rest_ms)
             owing += [name for name in later if (held_back := store.instances.get(name, {})).get("rs", 0) > now and "nb" not in held_back]
         for name in lowest(store.leisure, leisurely):
@@ -371,8 +373,14 @@ def due(store: Store, now: int, most: int, kick_ms: int, hold_ms: int, leisurely
                 if name in store.owing:
                     store.owing[name] = lock
             elif kicked <= now or kicked > now + kick_ms:
+                awaited = "ins" not in fields or "dl" in fields or "aside" in fields or "rs" not in fields
+                awaited = awaited or is_all_in(fields, fields.get("owed", 0))
+                if not awaited and flows and len(passing) >= most_passing:
+                    if name in store.owing:
+                        store.owing[name] = now
+                    continue
                 touch(store, now, name)["k"] = now + kick_ms
-                push.append(name)
+                (push if awaited else passing).append(name)
         for name in lowest(store.watched, most, now):
             fields = store.instances.get(name)
             if fields is None:
@@ -388,7 +396,7 @@ def due(store: Store, now: int, most: int, kick_ms: int, hold_ms: int, leisurely
                 store.jobs[job] = now + hold_ms
                 jobs.append(job)
     parked = [text for name in lowest(store.parked, 100) for text in (name, str(store.parked[name]))]
-    return ["OK", push, look, totals, jobs, parked, str(ready) if ready is not None and ready <= now else ""]
+    return ["OK", push, look, totals, jobs, parked, str(ready) if ready is not None and ready <= now else "", passing]
 
 
 def follow(store: Store, now: int, state: str, *listed: Any) -> Reply:

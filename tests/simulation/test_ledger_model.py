@@ -282,7 +282,8 @@ class Calls:
         return [name, token, outcome, wanted, "completed", "why", self.chance.choice([0, 5000]), FOR_EVER]
 
     def _due(self) -> list[Any]:
-        return [self.chance.choice([1, 2000]), 10_000, 10_000, self.chance.choice([1, 50]), self.chance.choice([0, 5000])]
+        pick = self.chance.choice
+        return [pick([1, 2000]), 10_000, 10_000, pick([1, 50]), pick([0, 5000]), pick([0, 1, 100])]
 
     def _follow(self) -> list[Any]:
         args: list[Any] = ["submitted"]

@@ -1,5 +1,7 @@
--- What the periodic check has to set in motion. ARGV: at most, kick (ms), hold (ms: not again before), leisurely ones at most, rest (ms)
--- Reply: OK, {instances to push}, {to look at}, {to look at, for the total they lack}, {jobs}, {parked, since, …}, ready since (ms, "" for not yet)
+-- What the periodic check has to set in motion. ARGV: at most, kick (ms), hold (ms: not again before), leisurely ones at most, rest (ms),
+--   of those to push of which more is expected at most, while records flow
+-- Reply: OK, {instances to push}, {to look at}, {to look at, for the total they lack}, {jobs}, {parked, since, …}, ready since (ms, "" for not yet),
+--   {instances to push of which more is expected}
 local no = refusal()
 if no then return no end
 local most, kick, hold = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -20,12 +22,13 @@ if not LEDGER[9] then
   end
   redis.call('HSET', P .. 'ledger', 'owed', int(sum))
 end
-local push, look, totals, jobs = {}, {}, {}, {}
+local push, passing, look, totals, jobs = {}, {}, {}, {}, {}
 local ready = ready_at()
 if ready and ready <= NOW then
   local due = redis.call('ZRANGEBYSCORE', P .. 'owing', '-inf', NOW, 'LIMIT', 0, most)
+  local flows = NOW - (tonumber(redis.call('HGET', P .. 'ledger', 'flow') or nil) or 0) <= 300
   -- Where nothing has been applied for a moment, no more is to come that what rests could wait for.
-  if tonumber(ARGV[5]) > 0 and NOW - (tonumber(redis.call('HGET', P .. 'ledger', 'flow') or nil) or 0) > 300 then
+  if tonumber(ARGV[5]) > 0 and not flows then
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'owing', '(' .. int(NOW), int(NOW + tonumber(ARGV[5])), 'LIMIT', 0, most)) do
       local v = redis.call('HMGET', P .. 'i:' .. id, 'rs', 'nb')
       if (tonumber(v[1] or nil) or 0) > NOW and not v[2] then due[#due + 1] = id end
@@ -37,16 +40,22 @@ if ready and ready <= NOW then
   end
   for _, id in ipairs(due) do
     local k = P .. 'i:' .. id
-    local v = redis.call('HMGET', k, 'lu', 'k', 'g')
+    local v = redis.call('HMGET', k, 'lu', 'k', 'g', 'total', 'ins', 'owed', 'dl', 'aside', 'rs')
     local lock, kicked = tonumber(v[1]) or 0, tonumber(v[2]) or 0
     if not v[3] then
       redis.call('ZREM', P .. 'owing', id)
       redis.call('ZREM', P .. 'leisure', id)
     elseif lock > NOW and lock <= NOW + 60000 then redis.call('ZADD', P .. 'owing', 'XX', lock, id)
     elseif kicked <= NOW or kicked > NOW + kick then
-      touch(id)
-      redis.call('HSET', k, 'k', int(NOW + kick))
-      push[#push + 1] = id
+      local awaited = not v[5] or v[7] or v[8] or not v[9] or is_all_in(v[4], v[5], tonumber(v[6]) or 0)
+      local list = awaited and push or passing
+      if not awaited and flows and #passing >= tonumber(ARGV[6]) then
+        redis.call('ZADD', P .. 'owing', 'XX', NOW, id)  -- to the end of the line, so that it hides nobody from the next check
+      else
+        touch(id)
+        redis.call('HSET', k, 'k', int(NOW + kick))
+        list[#list + 1] = id
+      end
     end
   end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'watched', '-inf', NOW, 'LIMIT', 0, most)) do
@@ -69,4 +78,4 @@ if ready and ready <= NOW then
   end
 end
 local parked = redis.call('ZRANGE', P .. 'parked', 0, 99, 'WITHSCORES')
-return {'OK', push, look, totals, jobs, parked, ready and ready <= NOW and int(ready) or ''}
+return {'OK', push, look, totals, jobs, parked, ready and ready <= NOW and int(ready) or '', passing}

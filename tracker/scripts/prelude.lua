@@ -218,11 +218,13 @@ local function owe(id, count, kick_ms)
   -- does not wait for a task that is expected either: that may wait behind many.
   local all_in = is_all_in(v[9], v[10], owed + count)
   local rest = not all_in and tonumber(v[11] or nil) or 0
+  -- Whose rest has ended is for the check, which sends many in one task and not too many at a time; without a check this does it.
+  local checked = rest <= NOW and rest + 60000 > NOW and v[10]
   if rest <= NOW or rest > NOW + 60000 then rest = NOW end
   if not parked then redis.call('ZADD', P .. 'owing', 'NX', rest, id) end
   local ready = ready_at()
   local busy = (tonumber(v[3]) or 0) > NOW or (tonumber(v[4]) or 0) > NOW or (not all_in and (tonumber(v[5]) or 0) > NOW)
-  local wake = ready and ready <= NOW and not busy and not parked and rest <= NOW
+  local wake = ready and ready <= NOW and not busy and not parked and rest <= NOW and not checked
   local sums = {'owed', int(owed + count), 'counted', int((tonumber(v[2]) or 0) + count), 'last', int(NOW)}
   owes(id, owed, owed + count)
   if wake then sums[7] = 'k'; sums[8] = int(NOW + kick_ms) end

@@ -94,6 +94,9 @@ def test_of_many_instances_without_a_total_a_few_are_asked_for_beside_the_listin
     names = tuple(f"i-{n}" for n in range(50))
     monkeypatch.setattr(ledger, "due", lambda *_: Due(look=("x",), totals=names, ready_since_s=0.0))
     sync(ledger, DatasetApi())
+    ledger.note_sync({"took": 60_000})
+    assert not check(ledger).sync, "a listing that takes a minute is not read all the time"
+    ledger.note_sync({"took": 0})
     asked: set[str] = set()
     for _ in range(200):
         found = check(ledger)
