@@ -38,8 +38,8 @@ def measure(names: list[str], runs: int, scale: float, results: Path) -> None:
         began = time.monotonic()
         print(f"{name} …", flush=True)
         found = FIGURES[name](runs, scale)
-        kept = json.loads(results.read_text()) if results.exists() else {"figures": {}}
-        kept["machine"] = machine()
+        kept = json.loads(results.read_text()) if results.exists() else {"figures": {}, "machines": {}}
+        kept["machines"][name] = machine()
         kept["figures"][name] = found
         results.parent.mkdir(parents=True, exist_ok=True)
         results.write_text(json.dumps(kept, indent=1) + "\n")

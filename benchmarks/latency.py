@@ -6,7 +6,7 @@ from typing import Any
 from kafka import KafkaProducer
 
 from benchmarks.rig import Rig
-from benchmarks.throughput import FAR, INSTANCES
+from benchmarks.throughput import FAR, INSTANCES, warm
 from benchmarks.writer import EACH
 from sandbox import publishers
 
@@ -52,6 +52,7 @@ def steady(runs: int, scale: float) -> list[dict[str, Any]]:
     found = []
     with Rig() as rig:
         rig.seed(0, INSTANCES, total=FAR)
+        warm(rig, INSTANCES)
         imports(rig, FIRST - 100, 10, 0.1)
         for run in range(runs):
             calls, cpu, began = rig.calls(), rig.cpu_s(), time.monotonic()

@@ -165,6 +165,15 @@ def costs(runs: Runs) -> str:
     return table(["added to each call", *names, "all"], lines)
 
 
+def measured_on(machines: dict[str, dict[str, str]]) -> str:
+    """A column for each machine, headed by the figures that were measured on it."""
+    by: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for figure, machine in machines.items():
+        by.setdefault(tuple(machine.items()), []).append(figure)
+    names = list(dict.fromkeys(name for machine in by for name, _ in machine))
+    return table(["", *(", ".join(figures) for figures in by.values())], [[name, *(dict(m).get(name, "") for m in by)] for name in names])
+
+
 def write(results: dict[str, Any], docs: Path) -> None:
     """Put tables and pictures in place; what is written by hand in docs/performance.md stays."""
     figures: dict[str, Runs] = results["figures"]
@@ -178,7 +187,7 @@ def write(results: dict[str, Any], docs: Path) -> None:
             "CPU microseconds a record, by process, while the backlog is worked off (the bridge's with its start):",
             costs(figures["throughput"]),
         ]
-    parts += ["Measured on:", table(["", ""], [[name, value] for name, value in results["machine"].items()])]
+    parts += ["Measured on:", measured_on(results["machines"])]
     parts += [f"![{words}](images/{name}.svg)" for name, words in draw(figures, docs / "images").items()]
     page = docs / "performance.md"
     before, _, rest = page.read_text().partition(BEGIN)

@@ -73,7 +73,7 @@ def _apis(delay_s: float) -> Iterator[tuple[str, httpx.Client]]:
             apis.kill()
 
 
-def _warm(rig: Rig, instances: int) -> None:
+def warm(rig: Rig, instances: int) -> None:
     """Have every instance known, counted once, and every process warm."""
     rig.publish(20 * instances, instances)
     rig.wait_counted()
@@ -84,7 +84,7 @@ def throughput(runs: int, scale: float) -> list[dict[str, Any]]:
     records = int(1_000_000 * scale)
     with Rig() as rig:
         rig.seed(0, INSTANCES, total=FAR)
-        _warm(rig, INSTANCES)
+        warm(rig, INSTANCES)
         found = [backlog(rig, records, INSTANCES, delay_s=0.0) for _ in range(runs)]
         return found + [backlog(rig, records, INSTANCES, delay_s=DELAY_S, references=False) for _ in range(runs)]
 
@@ -95,7 +95,7 @@ def followed(runs: int, scale: float) -> list[dict[str, Any]]:
     found = []
     with Rig() as rig:
         rig.seed(0, 100, total=FAR)
-        _warm(rig, 100)
+        warm(rig, 100)
         memory = rig.redis().info("memory")["used_memory"]
         found += [backlog(rig, records, 100, references=False) | {"followed": 100} for _ in range(runs)]
         before = rig.redis().info("memory")["used_memory"]
