@@ -44,8 +44,13 @@ bench: install ## Measure everything against its goals, 25 minutes on a quiet ma
 	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	$(BIN)/python -m benchmarks $(FIGURES) --runs $(or $(RUNS),5)
 
-mutants: install ## Switch off each rule in turn and see that the schedules find it (SEEDS=20000, FIRST=0, ARGS="no quarantine")
+mutants: install ## Switch off each rule in turn and see that it is missed (ON=schedules|source, SEEDS=20000, FIRST=0, ARGS="no quarantine")
+ifneq ($(ON),source)
 	$(BIN)/python -m tests.simulation.mutants --seeds $(or $(SEEDS),20000) --first $(or $(FIRST),0) $(if $(ARGS),"$(ARGS)")
+endif
+ifneq ($(ON),schedules)
+	$(BIN)/python -m tests.source_mutants $(if $(ARGS),"$(ARGS)")
+endif
 
 simulate: install ## Run schedules of everything going wrong, on virtual time (SEEDS=10000, FIRST=0, ON=model|scripts, VERBOSE=1)
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),10000) --first $(or $(FIRST),0) $(if $(ON),--on $(ON)) $(if $(VERBOSE),--verbose)

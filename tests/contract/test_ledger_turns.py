@@ -1,5 +1,7 @@
 """The ledger's suite, over the in-memory fake and over real servers: turns, jobs, the listing and signs of life."""
 
+import socketserver
+import threading
 import time
 
 import pytest
@@ -33,6 +35,14 @@ def test_a_lock_that_ran_out_passes_on_and_its_holder_can_change_nothing_any_mor
         with pytest.raises(LostTurn):
             call()
     assert ledger.open_intent(turn, 0, "t0").intent is not None
+
+
+def test_a_lock_that_ran_out_is_over_though_nobody_has_taken_it(ledger: Ledger) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    late = take_settled(ledger, "i-1")
+    ledger.client.hset(f"{ledger.prefix}i:i-1", "lu", "1")
+    with pytest.raises(LostTurn):
+        ledger.open_intent(late, 0, "t0")
 
 
 def test_a_lock_in_the_far_future_is_a_clock_that_ran_ahead(ledger: Ledger) -> None:
@@ -281,10 +291,40 @@ def test_signs_of_life_expire(ledger: Ledger) -> None:
     assert ledger.heartbeats("bridge") == {}
 
 
-def test_a_server_that_is_away_is_said_so_and_not_asked_again() -> None:
+def test_a_server_that_is_away_is_said_so() -> None:
     away = Ledger(connect("redis://127.0.0.1:1/0", timeout_s=0.2), "x:")
     with pytest.raises(LedgerUnavailable, match="does not answer"):
         away.state([TOPIC])
+
+
+def test_a_script_without_an_answer_is_not_sent_again() -> None:
+    asked: list[bytes] = []
+
+    class Silent(socketserver.BaseRequestHandler):
+        """Greets a client, and answers no script."""
+
+        def handle(self) -> None:
+            while data := self.request.recv(65536):
+                asked.append(data)
+                self.request.sendall(b"%1\r\n+proto\r\n:3\r\n" * data.count(b"HELLO") + b"+OK\r\n" * data.count(b"CLIENT"))
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Silent) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        url = f"redis://127.0.0.1:{server.server_address[1]}/0"
+        with connect(url, timeout_s=0.2) as client, pytest.raises(LedgerUnavailable, match="does not answer"):
+            Ledger(client, "x:").state([TOPIC])
+        server.shutdown()
+    assert b"".join(asked).count(b"EVALSHA") == 1
+
+
+def test_another_copy_of_an_intent_carries_what_the_first_did_whatever_has_gathered(ledger: Ledger) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    turn = ledger.open_intent(take_settled(ledger, "i-1"), 0, "t0")
+    ledger.apply(counts(ledger, 1, ("i-1", 7)))
+    assert turn.intent is not None
+    copied = ledger.copy_intent(turn, turn.intent)
+    assert copied.intent is not None
+    assert (copied.intent.delta, copied.intent.etag, copied.owed) == (5, "t0", 12)
 
 
 def test_taking_an_instance_to_push_it_opens_its_intent(ledger: Ledger) -> None:

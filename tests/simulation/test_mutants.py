@@ -8,6 +8,8 @@ import structlog
 from tests.simulation.__main__ import quiet
 from tests.simulation.mutants import MUTANTS, hunt, mutant
 from tests.simulation.world import World
+from tests.source_mutants import MUTANTS as SOURCE_MUTANTS
+from tests.source_mutants import ROOT, mutated
 
 SOON_FOUND = (
     "commit at publish time",
@@ -44,3 +46,12 @@ def test_every_mutant_follows_the_code(name: str) -> None:
     with mutant(name):
         pass
     assert World(0).run().wrong == []
+
+
+@pytest.mark.parametrize("name", SOURCE_MUTANTS)
+def test_every_mutant_of_the_source_follows_the_code(name: str) -> None:
+    """Its words stand there once, so that make mutants changes what it says; each of its tests is there."""
+    change = SOURCE_MUTANTS[name]
+    text = (ROOT / change.file).read_text()
+    assert mutated(text, change) != text
+    assert all((ROOT / test).exists() for test in change.tests)
