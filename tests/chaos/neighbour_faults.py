@@ -79,6 +79,9 @@ class _LedgerLost(_OnRedis):
         """Until a commit tells of changes later than `stamp`: less than that would be a loss that nobody could notice."""
         world = self.world
         world.until(lambda: world.committed_stamp() > stamp, BIRTH_TIMEOUT_S, f"no commit tells of more than {stamp}")
+        if world.stamp()[0] != stamp[0]:
+            # Of the new one perhaps no commit tells yet: the next would rightly have the same number.
+            raise NotNow("another ledger was born meanwhile")
 
     def after(self) -> list[str]:
         found = []
