@@ -97,7 +97,6 @@ MUTANTS: dict[str, tuple[Patch, ...]] = {
     ),
     "no epoch": (Patch("bridge.starting:Evidence.recreated", "return bool(topic_id and state.epoch) and", "return False and"),),
     "no fencing token": (Patch("tests.simulation.scripts_prelude:held", 'fields.get("lk") != token', "False"),),
-    "no lease": (Patch("tests.simulation.scripts_prelude:held", 'fields.get("lu", 0) <= now', "False"),),
     "no sweep": (Patch("tracker.following:find_jobs", "ledger.expect_job(job.id)", "pass"),),
     "a record counts each time": (Patch("tests.simulation.scripts_bridge:apply", "return offset < reached or", "return False and"),),
     "a published instance is sent to for ever": (Patch("tracker.pushing:_resolve", " and instance.state != PUBLISHED", ""),),

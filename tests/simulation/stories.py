@@ -109,6 +109,10 @@ def handed_over(world: World) -> None:
     deadline = world.loop.now + 120.0
     while world.redis.owes() and world.loop.now < deadline:
         world.loop.run_until(world.loop.now + 2.0)
+    if not clean and world.redis.owes():
+        # Such as in the middle of a birth, whose horizon nobody passes any more: docs/migrating.md has the bridge started again first.
+        world.over = True
+        return
     count_as_another_tracker(world)
     for name, stored in world.apis.instances.items():
         # It said that not all was applied: then the other may repeat what we have, and never lacks any.
