@@ -90,15 +90,10 @@ def handed_over(world: World) -> None:
     comes_back = world.chance.random() < 0.7
     world.produce(names, last=not comes_back)
     world.storm()
-    # The last of the bridges holds everything; then the workers stop applying, and it ends with batches on their way.
-    deadline = world.loop.now + 120.0
-    while not world.bridges.holds_everything():
-        if len(world.bridges.runs) > 1:
-            world.bridges.close()
-        world.loop.run_until(world.loop.now + 1.0)
-        if world.loop.now > deadline:
-            world.found.append("no bridge has taken over everything")
-            return
+    if not left_alone(world):
+        world.found.append("no bridge has taken over everything")
+        return
+    # Then the workers stop applying, and it ends with batches on their way.
     for _ in range(world.chance.randint(0, 3)):
         name, count = world.chance.choice(names), world.chance.randint(1, 9)
         world.loop.call_later(world.chance.uniform(0.0, 1.0), world.append, COUNTS, counted(name, count), name, count)
@@ -130,6 +125,18 @@ def handed_over(world: World) -> None:
         world.storm()
     else:
         world.bridges.start()
+
+
+def left_alone(world: World) -> bool:
+    """End bridges until the last one holds everything; whether it came to that within two minutes."""
+    deadline = world.loop.now + 120.0
+    while not world.bridges.holds_everything():
+        if len(world.bridges.runs) > 1:
+            world.bridges.close()
+        world.loop.run_until(world.loop.now + 1.0)
+        if world.loop.now > deadline:
+            return False
+    return True
 
 
 STORIES: dict[Story, int] = {everyday: 6, births: 6, published: 1, overtaken: 1, made_anew: 1, handed_over: 1}
@@ -168,6 +175,7 @@ def publish(world: World, name: str) -> None:
         return
     world.open_ends.add(name)
     world.change(name, "state", "published")
+    world.apis.instances[name].published_s = world.loop.now
 
 
 def lose(world: World) -> None:
