@@ -141,6 +141,7 @@ class Apis:
     published: Counter[str] = field(default_factory=Counter)
     hand: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    imports_away: bool = False
 
     def add(self, name: str, delta: int, etag: str | None) -> Answer:
         """Apply a PUT of counts."""
@@ -251,7 +252,7 @@ class ImportApi:
 
     async def get_job(self, job_id: str) -> Job:
         """Read one job."""
-        await self.apis.network.get(self.process)
+        await self._get()
         if job_id not in self.apis.jobs:
             raise UnknownJob("job not found")
         job = self.apis.jobs[job_id]
@@ -260,7 +261,7 @@ class ImportApi:
 
     async def list_jobs(self, state: str, offset: int, limit: int) -> "JobPage":
         """Read everything in a state, on one page."""
-        await self.apis.network.get(self.process)
+        await self._get()
         assert (offset, limit > 0) == (0, True)
         found = tuple(job for job in self.apis.jobs.values() if job.state == state)
         await self.apis.network.got(self.process)
@@ -272,7 +273,14 @@ class ImportApi:
         def apply() -> Answer:
             return self.apis.set_job_state(job_id, state)
 
+        if self.apis.imports_away:
+            raise NotSent("connection refused")
         await self.apis.network.put(self.process, apply, allowed_at, f"PUT {job_id} {state}", repeatable=True)
+
+    async def _get(self) -> None:
+        await self.apis.network.get(self.process)
+        if self.apis.imports_away:
+            raise Transient("the Import API is away")
 
 
 @dataclass(frozen=True, slots=True)

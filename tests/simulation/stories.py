@@ -39,8 +39,11 @@ def births(world: World) -> None:
     world.bridges.watching = True
     for _ in range(world.chance.choice([1, 1, 2, 3])):
         world.at_some_time(world.chance.choice([lose, lose, put_back, put_back, void, restart]), world)
+    world.apis.imports_away = world.chance.random() < 0.1
     world.produce(names)
     world.storm()
+    if world.apis.imports_away:
+        lose_what_tells_of_jobs(world)
 
 
 def published(world: World) -> None:
@@ -187,6 +190,26 @@ def lose(world: World) -> None:
     world.redis.lose()
     if world.chance.random() < 0.7:
         world.celery.forget()
+
+
+def lose_what_tells_of_jobs(world: World) -> None:
+    """All instances have ended while no job could be told; then records and Redis are lost, and only the list of jobs knows of them."""
+
+    def left() -> list[str]:
+        return world.miscounted() + [name for name, stored in world.apis.instances.items() if stored.state == "submitted"]
+
+    world.settle(left)
+    world.loop.run_until(world.loop.now + 2.0)  # until a commit is past all of it
+    if not left():
+        for log in world.kafka.logs.values():
+            if log.end > log.start:
+                log.delete_below(log.end)
+        world.garbage.clear()
+        world.happened["Redis lost"] += 1
+        world.redis.lose()
+        world.celery.forget()
+        world.loop.run_until(world.loop.now + 60.0)
+    world.apis.imports_away = False
 
 
 def put_back(world: World) -> None:

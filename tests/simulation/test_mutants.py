@@ -20,6 +20,7 @@ SOON_FOUND = (
     "ledger ids without order",
     "no verification after a reconnect",
     "no second publishing",
+    "no sweep",
     "a Redis client that tries again by itself",
 )
 """Those that show within some tens of schedules."""
