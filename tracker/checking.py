@@ -103,11 +103,16 @@ class Check:
     sync: bool
 
 
-def check(ledger: Ledger, settings: Settings) -> Check | None:
-    """Find out what is due; None when another process has just done so. Raises LedgerUnavailable."""
+def check(ledger: Ledger, settings: Settings, *, in_passing: bool = True) -> Check | None:
+    """
+    Find out what is due; None when another process has just done so. Raises LedgerUnavailable.
+
+    Not `in_passing`: only what somebody waits for, as there is no room for the others.
+    """
     if not ledger.lease("tick", 0.8 * settings.check_complete_interval_s):
         return None
-    due = ledger.due(MOST, HOLD_S, LEISURELY, max(1, round(IN_PASSING_PER_S * settings.check_complete_interval_s)))
+    passing = max(1, round(IN_PASSING_PER_S * settings.check_complete_interval_s)) if in_passing else 0
+    due = ledger.due(MOST, HOLD_S, LEISURELY, passing)
     now_s = ledger.now_s()
     for instance_id, since_s in due.parked:
         if now_s - since_s > settings.parked_ttl_s:
@@ -124,7 +129,7 @@ def check(ledger: Ledger, settings: Settings) -> Check | None:
     few = max(FEW, int(state.get("pages") or 1))
     if len(due.totals) > few and not state.get("why"):
         look = due.look + tuple(random.sample(due.totals, few))
-        sync = sync or 1000 * now_s - int(state.get("ok") or 0) >= (SHARE + 1) * int(state.get("took") or 0)
+        sync = sync or 1000 * now_s - int(state.get("tried") or 0) >= (SHARE + 1) * int(state.get("took") or 0)
     return Check(due.push, due.in_passing, look, due.jobs, sync)
 
 
@@ -161,15 +166,17 @@ async def sync(
         return None
     finally:
         ledger.end_lease("sync")
-    took_ms = int(ledger.now_s() * 1000) - started_ms
-    ledger.note_sync({"ok": started_ms, "took": took_ms, "attempts": 0, "pages": listing.pages, "times": times + 1, "why": ""})
+        # However it ended: one that its time limit cut off has taken long too.
+        ledger.note_sync({"took": int(ledger.now_s() * 1000) - started_ms})
+    ledger.note_sync({"ok": started_ms, "attempts": 0, "pages": listing.pages, "times": times + 1, "why": ""})
     log.info("listing_read", pages=listing.pages, listed=listing.listed, new=listing.new, missing=len(listing.missing))
-    if times % following.JOBS_EVERY == 0:
+    # Not every so many listings, but so many after the last that succeeded: until then each asks again.
+    if not state.get("jobs_at") or times - int(state["jobs_at"]) >= following.JOBS_EVERY:
         try:
             jobs = await following.find_jobs(ledger, import_api, listing.busy_jobs)
         except Transient as error:
-            ledger.note_sync({"times": times})  # the next listing asks again
             log.warning("jobs_not_listed", reason=str(error))
         else:
+            ledger.note_sync({"jobs_at": times})
             log.info("jobs_listed", jobs=jobs)
     return listing

@@ -318,7 +318,7 @@ class Ledger(Scripts):
         """
         What is due, at most `most` of a kind; each is held back for `hold_s`, so that a slow task is not sent twice.
 
-        While records flow at most `in_passing` are pushed that nobody waits for.
+        While records flow at most `in_passing` are pushed that nobody waits for; with 0 none, whether they flow or not.
         """
         reply = self.run("due", most, self._kick_ms, int(hold_s * 1000), leisurely, self._rest_ms, in_passing)
         parked = tuple((name, float(since) / 1000) for name, since in zip(*[iter(reply[5])] * 2, strict=True))

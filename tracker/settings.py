@@ -192,7 +192,7 @@ class Settings(BaseModel):
     Lets several trackers, or other programs, share one server."""
 
     check_complete_interval_s: PositiveDuration = 2.0
-    """The time between two checks for what can be completed without an event of ours.
+    """The time between two checks for what can be completed without an event of ours, and for counts that have waited to be sent together.
 
     The original's tick."""
 

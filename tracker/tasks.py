@@ -13,6 +13,7 @@ The tasks. Each unpacks its arguments, calls one use case and logs one line; eac
     tracker.register_instance       follow one instance                               people → tracker.control
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,7 +39,10 @@ task ends below its time limit though every call times out.
 RETRY = {"autoretry_for": (LedgerUnavailable,), "max_retries": 4, "retry_backoff": 1, "retry_backoff_max": 10, "retry_jitter": True}
 
 PASSING_CHUNK = 8
-"""Instances in one task in passing: short, as what somebody waits for goes before the next task, not before the end of this one."""
+"""
+Instances in one task in passing, where there is room for so many tasks: short, as what somebody waits for goes before the next task,
+not before the end of this one.
+"""
 
 LONGEST_NAME = 100
 """Characters kept of who asked for something."""
@@ -63,19 +67,26 @@ BACKLOG_IN_PASSING = 100
 """The same bound for these, lower, so that they never keep the others out."""
 
 
-def backlogged(most: int = BACKLOG) -> bool:
-    """Whether enough waits for push workers already."""
+def room_for_pushes(most: int = BACKLOG) -> int:
+    """How many messages may be added to those that wait for push workers, until there are `most`."""
     with app.connection_or_acquire() as connection:
         # Not passively: kombu would look for the queue without the key prefix, and not find it.
         waiting = connection.default_channel.queue_declare("tracker.push").message_count
-    return bool(waiting > most)
+    return max(0, most - int(waiting))
 
 
 def push_later(instance_ids: Sequence[str], *, in_passing: bool = False) -> None:
-    """Send push tasks for these instances, many to a task; none while enough of them wait. Those `in_passing` let all others go first."""
-    if not instance_ids or backlogged(BACKLOG_IN_PASSING if in_passing else BACKLOG):
+    """
+    Send push tasks for these instances, many to a task, as far as there is room. Those `in_passing` let all others go first.
+
+    For whom there is no room the check comes again, when the task that is expected is late.
+    """
+    if not instance_ids:
         return
-    for some in counting.chunks(instance_ids, PASSING_CHUNK if in_passing else PUSH_CHUNK):
+    room, size = room_for_pushes(BACKLOG_IN_PASSING if in_passing else BACKLOG), PUSH_CHUNK
+    if in_passing and room:
+        size = min(PUSH_CHUNK, max(PASSING_CHUNK, math.ceil(len(instance_ids) / room)))
+    for some in counting.chunks(instance_ids, size)[:room]:
         push_counts.apply_async((some,), argsrepr=_names(some), priority=IN_PASSING if in_passing else 0)
 
 
@@ -119,7 +130,7 @@ def _apply(batch: Batch) -> None:
 @app.task(name="tracker.push_counts", **RETRY)
 def push_counts(instance_ids: list[str]) -> None:
     """Send what these instances owe, and complete those that are done with it."""
-    push_later(rooms().run(rooms().advancing.many(instance_ids)), in_passing=True)
+    push_later(rooms().run(rooms().advancing.many(instance_ids)))
 
 
 @app.task(name="tracker.complete_instances", bind=True, **RETRY)
@@ -143,10 +154,11 @@ def check_completion(self: Task, instance_ids: list[str] | None = None) -> None:
         return
     tend_history()
     look_for_stuck()
-    if backlogged():
-        log.warning("push_queue_backlogged", more_than=BACKLOG)
+    room = room_for_pushes()
+    if not room:
+        log.warning("push_queue_backlogged", at_least=BACKLOG)
         return
-    found = checking.check(rooms().ledger, rooms().settings)
+    found = checking.check(rooms().ledger, rooms().settings, in_passing=room > BACKLOG - BACKLOG_IN_PASSING)
     if found is None:
         return
     push_later(found.push)
@@ -163,7 +175,7 @@ def check_completion(self: Task, instance_ids: list[str] | None = None) -> None:
 def sync_active_instances() -> None:
     """Read the full listing of submitted instances, if nobody else is at it."""
     listing = rooms().run(checking.sync(rooms().ledger, rooms().dataset_api, rooms().import_api, rooms().settings))
-    if listing is not None and not backlogged():
+    if listing is not None and room_for_pushes():
         for some in counting.chunks(listing.missing, PUSH_CHUNK):
             complete_instances.apply_async((some,), argsrepr=_names(some))
 

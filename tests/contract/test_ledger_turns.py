@@ -437,6 +437,44 @@ def test_while_records_flow_a_check_pushes_no_more_than_so_many_in_passing_and_t
     assert sorted(resting.due(10, 1, 10, in_passing=2).in_passing) == names, "all of them once no more is to come"
 
 
+def rested(ledger: Ledger, names: list[str]) -> None:
+    """Have these rested one after the other, and owing one count each."""
+    now = int(ledger.now_s() * 1000)
+    for name in names:
+        ledger.follow("submitted", [Instance(name, "submitted", "j-1", 10, 0)])
+        ledger.client.hset(f"{ledger.prefix}i:{name}", "rs", str(now - 1000))
+    assert woken(ledger, counts(ledger, 1, *((name, 1) for name in names))) == []
+    for at, name in enumerate(names):
+        ledger.client.zadd(f"{ledger.prefix}owing", {name: now - 1000 + at})
+
+
+def test_those_left_for_the_next_check_keep_their_order_whatever_their_names(resting: Ledger) -> None:
+    names = ["i-9", "i-8", "i-7", "i-6", "i-5", "i-4"]
+    rested(resting, names)
+    assert [resting.due(10, 1, 10, in_passing=2).in_passing for _ in range(3)] == [("i-9", "i-8"), ("i-7", "i-6"), ("i-5", "i-4")]
+
+
+def test_a_check_without_room_holds_nobody_back_whom_it_does_not_push(resting: Ledger) -> None:
+    rested(resting, ["i-1", "i-2"])
+    resting.client.hset(f"{resting.prefix}i:i-2", "rs", str(int(resting.now_s() * 1000) + 4000))
+    resting.client.hset(f"{resting.prefix}ledger", "flow", "1")
+    assert resting.due(10, 1, 10, in_passing=0).in_passing == ()
+    assert sorted(resting.due(10, 1, 10).in_passing) == ["i-1", "i-2"], "the next one finds them"
+
+
+def test_nothing_flows_after_redis_clock_was_set_back(resting: Ledger) -> None:
+    resting.apply(counts(resting, 1, ("i-1", 3)))
+    resting.client.hset(f"{resting.prefix}ledger", "flow", str(int(resting.now_s() * 1000) + 3_600_000))
+    assert resting.due(10, 1, 10).in_passing == ("i-1",), "or its rest would not end before the clock is there again"
+
+
+def test_the_first_counts_of_a_listed_instance_are_waited_for(resting: Ledger) -> None:
+    resting.follow("submitted", [Instance("i-3", "submitted", "j-1", 10, 0)])
+    found = resting.apply(counts(resting, 1, ("i-3", 1)))
+    assert found is not None
+    assert (found.urgent, found.others) == (("i-3",), ())
+
+
 def test_the_check_lets_those_go_first_whom_somebody_waits_for(resting: Ledger) -> None:
     key, now = f"{resting.prefix}i:i-1", int(resting.now_s() * 1000)
     resting.client.hset(key, "rs", str(now - 1000))

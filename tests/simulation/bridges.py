@@ -181,6 +181,10 @@ class Bridges:
         self.kafka.waiting.passing = False
         return clean
 
+    def close_all(self) -> bool:
+        """End all of them in good order; whether each says that all was applied."""
+        return all(self.close() for _ in list(self.runs))
+
     def holds_everything(self) -> bool:
         """Whether there is one bridge, at work on every partition."""
         return len(self.runs) == 1 and len(self.runs[0].bridge._places) == len(self.kafka.logs)

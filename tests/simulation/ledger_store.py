@@ -44,7 +44,7 @@ class Store:
     parts: dict[tuple[str, str], Part] = field(default_factory=dict)
     instances: dict[str, Fields] = field(default_factory=dict)
     job_fields: dict[str, Fields] = field(default_factory=dict)
-    owing: dict[str, int] = field(default_factory=dict)
+    owing: dict[str, float] = field(default_factory=dict)
     watched: dict[str, int] = field(default_factory=dict)
     leisure: dict[str, int] = field(default_factory=dict)
     followed: dict[str, int] = field(default_factory=dict)

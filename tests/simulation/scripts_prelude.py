@@ -68,7 +68,7 @@ def owe(store: Store, now: int, name: str, count: int, kick_ms: int) -> tuple[bo
         fields["k"] = now + kick_ms
     if not ended and not known:
         take_up(store, now, name)
-    return wake, all_in or "ins" not in fields
+    return wake, all_in or "ins" not in fields or "rs" not in fields
 
 
 def follow_registered(store: Store, now: int, name: str, job: str) -> None:

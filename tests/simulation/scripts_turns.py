@@ -2,6 +2,7 @@
 
 # ruff: noqa: C901, PLR0912, PLR0917 -- each function is as long as its script and has its arguments
 
+from collections.abc import Mapping
 from typing import Any
 
 from tests.simulation.ledger_store import FULL, LOST, WRONG, Store
@@ -338,7 +339,7 @@ def release_job(
     return ["OK", "1" if again else "0"]
 
 
-def lowest(members: dict[str, int], most: int, now: int | None = None) -> list[str]:
+def lowest(members: Mapping[str, float], most: int, now: int | None = None) -> list[str]:
     """What ZRANGE and ZRANGEBYSCORE give: by score, then by name."""
     found = [name for name, score in members.items() if now is None or score <= now]
     if len(found) > 1:
@@ -355,8 +356,8 @@ def due(store: Store, now: int, most: int, kick_ms: int, hold_ms: int, leisurely
     ready = ready_at(store)
     if ready is not None and ready <= now:
         owing = lowest(store.owing, most, now)
-        flows = now - store.flow <= 300
-        if rest_ms > 0 and not flows:
+        flows, left = 0 <= now - store.flow <= 300, 0
+        if rest_ms > 0 and most_passing > 0 and not flows:
             later = lowest({name: at for name, at in store.owing.items() if at > now}, most, now + rest_ms)
             owing += [name for name in later if (held_back := store.instances.get(name, {})).get("rs", 0) > now and "nb" not in held_back]
         for name in lowest(store.leisure, leisurely):
@@ -375,9 +376,10 @@ def due(store: Store, now: int, most: int, kick_ms: int, hold_ms: int, leisurely
             elif kicked <= now or kicked > now + kick_ms:
                 awaited = "ins" not in fields or "dl" in fields or "aside" in fields or "rs" not in fields
                 awaited = awaited or is_all_in(fields, fields.get("owed", 0))
-                if not awaited and flows and len(passing) >= most_passing:
+                if not awaited and len(passing) >= most_passing and (flows or most_passing == 0):
+                    left += 1
                     if name in store.owing:
-                        store.owing[name] = now
+                        store.owing[name] = round(now - 1 + left / 4096, 4)
                     continue
                 touch(store, now, name)["k"] = now + kick_ms
                 (push if awaited else passing).append(name)

@@ -103,7 +103,7 @@ def handed_over(world: World) -> None:
     world.loop.call_later(world.chance.uniform(0.0, 1.0), setattr, world.celery, "applying", False)  # noqa: FBT003 -- setattr has no names
     world.loop.run_until(world.loop.now + 1.0)
     world.around.tell("handed over")
-    clean = world.bridges.close()
+    clean = world.bridges.close_all()  # another may have been started meanwhile, in place of one that was killed
     deadline = world.loop.now + 120.0
     while world.redis.owes() and world.loop.now < deadline:
         world.loop.run_until(world.loop.now + 2.0)

@@ -340,7 +340,7 @@ def of_redis(client: Any) -> dict[str, Any]:
             ranges = ",".join(sorted(filter(None, part.get("ranges", "").split(",")), key=lambda text: int(text.partition("-")[0])))
             found[name] = part | {"ranges": ranges, "checksum": part.get("checksum", ""), "horizon": part.get("horizon", "")}
         elif name in SETS:
-            found[name] = {member: int(score) for member, score in client.zrange(key, 0, -1, withscores=True)}
+            found[name] = dict(client.zrange(key, 0, -1, withscores=True))
         elif kind == "k":
             found[name] = client.get(key)
         if kind in {"i", "j", "part", "k"} and client.pttl(key) > 0:

@@ -1,5 +1,5 @@
 -- What the periodic check has to set in motion. ARGV: at most, kick (ms), hold (ms: not again before), leisurely ones at most, rest (ms),
---   of those to push of which more is expected at most, while records flow
+--   of those to push of which more is expected at most, while records flow (0: none, whether they flow or not)
 -- Reply: OK, {instances to push}, {to look at}, {to look at, for the total they lack}, {jobs}, {parked, since, …}, ready since (ms, "" for not yet),
 --   {instances to push of which more is expected}
 local no = refusal()
@@ -26,9 +26,11 @@ local push, passing, look, totals, jobs = {}, {}, {}, {}, {}
 local ready = ready_at()
 if ready and ready <= NOW then
   local due = redis.call('ZRANGEBYSCORE', P .. 'owing', '-inf', NOW, 'LIMIT', 0, most)
-  local flows = NOW - (tonumber(redis.call('HGET', P .. 'ledger', 'flow') or nil) or 0) <= 300
+  local flow = tonumber(redis.call('HGET', P .. 'ledger', 'flow') or nil) or 0
+  local flows = flow <= NOW and NOW - flow <= 300
+  local most_passing, left = tonumber(ARGV[6]), 0
   -- Where nothing has been applied for a moment, no more is to come that what rests could wait for.
-  if tonumber(ARGV[5]) > 0 and not flows then
+  if tonumber(ARGV[5]) > 0 and most_passing > 0 and not flows then
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'owing', '(' .. int(NOW), int(NOW + tonumber(ARGV[5])), 'LIMIT', 0, most)) do
       local v = redis.call('HMGET', P .. 'i:' .. id, 'rs', 'nb')
       if (tonumber(v[1] or nil) or 0) > NOW and not v[2] then due[#due + 1] = id end
@@ -49,8 +51,10 @@ if ready and ready <= NOW then
     elseif kicked <= NOW or kicked > NOW + kick then
       local awaited = not v[5] or v[7] or v[8] or not v[9] or is_all_in(v[4], v[5], tonumber(v[6]) or 0)
       local list = awaited and push or passing
-      if not awaited and flows and #passing >= tonumber(ARGV[6]) then
-        redis.call('ZADD', P .. 'owing', 'XX', NOW, id)  -- to the end of the line, so that it hides nobody from the next check
+      if not awaited and #passing >= most_passing and (flows or most_passing == 0) then
+        -- To the end of the line, so that it hides nobody from the next check. Those left stay in their order, as equal scores would go by name.
+        left = left + 1
+        redis.call('ZADD', P .. 'owing', 'XX', string.format('%.4f', NOW - 1 + left / 4096), id)
       else
         touch(id)
         redis.call('HSET', k, 'k', int(NOW + kick))

@@ -4,7 +4,7 @@
 --                                   it is verified for), born and settle (ms), unpassed (partitions below their horizon), reason,
 --                                   paused_pushes, paused_bridge (present: JSON with at (ms), by, reason),
 --                                   void (present: why a person wants it born anew; run then matches no server), owed (the sum over
---                                   all instances)
+--                                   all instances), flow (records were last applied: ms)
 --   partitions              hash    "topic:partition" -> epoch in force
 --   part:<t>:<p>:<epoch>    hash    next, checksum (of the record at next - 1), horizon (absent: none or passed), old (another
 --                                   epoch has taken its place), ranges
@@ -33,7 +33,7 @@
 --                                   is one), drained (id of the last entry that is in it), ok and tried (ms), failures, why, and lost, lost_at (entries trimmed before they were drained, and when last: ms)
 --   counters                hash    what metrics count from the beginning: tracker/metrics.py names them
 --   k:<key>                 string  a manual count's idempotency key
---   sync                    hash    the full listing: ok, tried (ms), attempts, pages, why
+--   sync                    hash    the full listing: ok, tried (ms), took (ms), attempts, pages, why, times (that it succeeded), jobs_at (how many times when the jobs were last listed)
 --   lease:<name>            string  taken with SET NX PX by whoever does the periodic work: tick, sync
 --   heartbeat:<kind>:<name> string  JSON with expiry;   heartbeats  zset  "kind:name" -> expires (ms)
 --
@@ -202,7 +202,7 @@ local function is_all_in(total, inserted, owed)
 end
 
 -- Add counts that are owed (above the horizon or by hand). Returns whether a push task should be sent, and
--- whether somebody waits for it: the total is in, or the API was never asked for it.
+-- whether somebody waits for it: the total is in, or nothing of it was ever sent.
 local function owe(id, count, kick_ms)
   local k = P .. 'i:' .. id
   local v = redis.call('HMGET', k, 'owed', 'counted', 'lu', 'nb', 'k', 'end', 'pk', 'job', 'total', 'ins', 'rs', 'g')
@@ -233,7 +233,7 @@ local function owe(id, count, kick_ms)
     if not v[6] then follow(id) end
     audit('first', id, v[8], 'n', int(count))
   end
-  return wake, all_in or not v[10]
+  return wake, all_in or not v[10] or not v[11]
 end
 
 -- `from` is where we have it from: record, hand, listing.

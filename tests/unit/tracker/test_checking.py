@@ -145,3 +145,51 @@ def test_a_listing_that_fails_is_counted_and_said(ledger: Ledger) -> None:
         assert ledger.sync_state()["attempts"] == attempts
     assert "away" in ledger.sync_state()["why"]
     assert "ok" not in ledger.sync_state()
+
+
+def test_a_listing_that_was_cut_off_is_not_asked_for_again_at_once(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes longer than a task may would be begun by every check else, and never end."""
+    now_s, passed_s = ledger.now_s, [0.0]
+    monkeypatch.setattr(Ledger, "now_s", lambda _: now_s() + passed_s[0])
+    names = [f"i-{number}" for number in range(50)]
+    sync(ledger, DatasetApi(tuple(Instance(name, "submitted", "j-1") for name in names)))
+    ledger.watch(names)
+    passed_s[0] = 3600
+
+    class Slow(DatasetApi):
+        async def list_instances(self, state: str, offset: int, limit: int) -> Page:
+            passed_s[0] += 80
+            raise asyncio.CancelledError
+
+    assert check(ledger).sync
+    with pytest.raises(asyncio.CancelledError):
+        sync(ledger, Slow())
+    for after_s, due in ((2, False), (880, True)):
+        passed_s[0] += after_s
+        ledger.client.zadd("t:watched", dict.fromkeys(names, 0))
+        assert check(ledger).sync == due, after_s
+
+
+def test_a_listing_that_overlaps_one_whose_jobs_could_not_be_listed_asks_for_them(ledger: Ledger) -> None:
+    import_api = ImportApi((Job("job-1", "submitted", ("i-1",)),))
+    failed = asyncio.Event()
+
+    class Slow(DatasetApi):
+        async def list_instances(self, state: str, offset: int, limit: int) -> Page:
+            await failed.wait()
+            return await super().list_instances(state, offset, limit)
+
+    class Away(ImportApi):
+        async def list_jobs(self, state: str, offset: int, limit: int) -> JobPage:
+            others.append(asyncio.create_task(checking.sync(ledger, Slow(), import_api, SETTINGS)))
+            await asyncio.sleep(0)  # until it has begun
+            raise Transient("the Import API is away")
+
+    async def overlap() -> None:
+        await checking.sync(ledger, DatasetApi(), Away(), SETTINGS)
+        failed.set()
+        await others[0]
+
+    others: list[asyncio.Task[object]] = []
+    asyncio.run(overlap())
+    assert check(ledger).jobs == ("job-1",)

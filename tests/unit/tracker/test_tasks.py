@@ -1,0 +1,88 @@
+"""How many messages push workers get at a time, and which go first."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+
+class Queue:
+    """Stands in for the queue of push workers: (priority, instance ids) of each message."""
+
+    def __init__(self, waiting: int = 0) -> None:
+        self.messages: list[tuple[int, list[str]]] = [(0, [])] * waiting
+
+    def room(self, most: int) -> int:
+        """As `room_for_pushes` has it."""
+        return max(0, most - len(self.messages))
+
+    def send(self, args: tuple[list[str]], *, argsrepr: str, priority: int) -> None:
+        """As `apply_async` does."""
+        assert argsrepr
+        self.messages.append((priority, args[0]))
+
+    def sent(self) -> list[str]:
+        """All instances in it."""
+        return [name for _, names in self.messages for name in names]
+
+
+@pytest.fixture
+def tasks(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module, whose messages go to `queue`."""
+    from tracker import tasks  # noqa: PLC0415 -- reads the environment when it is imported, which is bare by now
+
+    return tasks
+
+
+@pytest.fixture
+def queue(tasks: Any, monkeypatch: pytest.MonkeyPatch) -> Queue:
+    queue = Queue()
+    monkeypatch.setattr(tasks, "room_for_pushes", lambda most=tasks.BACKLOG: queue.room(most))
+    monkeypatch.setattr(tasks.push_counts, "apply_async", queue.send)
+    return queue
+
+
+def names(number: int) -> Sequence[str]:
+    return [f"i-{each}" for each in range(number)]
+
+
+@pytest.mark.parametrize("number", [1, 800, 1800, 2000])
+def test_however_many_are_pushed_in_passing_those_that_are_waited_for_find_room(tasks: Any, queue: Queue, number: int) -> None:
+    tasks.push_later(names(number), in_passing=True)
+    assert queue.sent() == names(number)
+    assert len(queue.messages) <= tasks.BACKLOG_IN_PASSING
+    tasks.push_later(["awaited"])
+    assert queue.messages[-1] == (0, ["awaited"])
+
+
+def test_in_passing_is_short_tasks_that_all_others_go_before(tasks: Any, queue: Queue) -> None:
+    tasks.push_later(names(20), in_passing=True)
+    assert [(priority, len(some)) for priority, some in queue.messages] == [(9, 8), (9, 8), (9, 4)]
+
+
+@pytest.mark.parametrize("in_passing, most", [(False, 200), (True, 100)])
+def test_no_more_messages_are_added_than_there_is_room_for(tasks: Any, queue: Queue, in_passing: bool, most: int) -> None:  # noqa: FBT001
+    queue.messages = [(0, [])] * (most - 1)
+    tasks.push_later(names(100), in_passing=in_passing)
+    assert len(queue.messages) == most
+    tasks.push_later(names(1), in_passing=in_passing)
+    assert len(queue.messages) == most
+
+
+def test_what_gathered_during_a_push_is_waited_for(tasks: Any, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What rests is not among it: it has its total in, or could not be sent yet."""
+
+    class Rooms:
+        """Whose `advancing` finds more to send of each instance."""
+
+        advancing = property(lambda self: self)
+
+        def many(self, ids: list[str]) -> list[str]:
+            return ids
+
+        def run(self, found: list[str]) -> list[str]:
+            return found
+
+    monkeypatch.setattr(tasks, "rooms", Rooms)
+    tasks.push_counts.run(["i-1"])
+    assert queue.messages == [(0, ["i-1"])]
