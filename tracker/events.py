@@ -22,7 +22,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from tracker.errors import BadInput
 
@@ -43,8 +43,7 @@ _NO_CHARACTER = re.compile(r"[\ud800-\udfff]")
 """Halves of characters, which JSON can write and UTF-8 cannot."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Partition:
+class Partition(NamedTuple):
     """One partition of a Kafka topic."""
 
     topic: str
