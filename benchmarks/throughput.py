@@ -91,7 +91,8 @@ def throughput(runs: int, scale: float) -> list[dict[str, Any]]:
 
 def followed(runs: int, scale: float) -> list[dict[str, Any]]:
     """Measure records over 100 instances while 100 are followed, then while 100,000 are; and what one of these takes in Redis."""
-    records, many = int(500_000 * scale), int(100_000 * scale)
+    # So many that the second or two which the last counts wait for the periodic check do not decide.
+    records, many = int(2_000_000 * scale), int(100_000 * scale)
     found = []
     with Rig() as rig:
         rig.seed(0, 100, total=FAR)

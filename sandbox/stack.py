@@ -64,7 +64,7 @@ def _worker(queues: str) -> Process:
 
 
 PROCESSES: Mapping[str, Process] = {
-    "bridge": Process(("-m", "bridge"), {}),
+    "bridge": Process(("-m", "bridge"), {"MALLOC_ARENA_MAX": "1"}),
     "apply": _worker("tracker.apply,tracker.control"),
     "push": _worker("tracker.push"),
     "beat": Process(("-m", "celery", "-q", "-A", "tracker", "beat", "-l", "{level}"), {}),

@@ -18,6 +18,13 @@ def test_up_runs_bridge_workers_beat_and_web() -> None:
         assert child.env is not None
         assert child.env["PATH"] == "/bin"
         assert ("REMAP_SIGTERM" in child.env) == (name in {"apply", "push"})
+        assert child.env["MALLOC_ARENA_MAX"] == "1"
+
+
+def test_up_leaves_to_a_person_how_memory_is_kept() -> None:
+    [bridge, *_] = running.children(Settings(), {"MALLOC_ARENA_MAX": "4"}, workers=1, bridges=1)
+    assert bridge.env is not None
+    assert bridge.env["MALLOC_ARENA_MAX"] == "4"
 
 
 def test_up_can_run_several_of_a_kind_under_names_of_their_own() -> None:
