@@ -29,7 +29,7 @@ def celery_call(system: System, task: str, arguments: list[Any], **keywords: Any
 
 def test_counts_by_hand(today: System) -> None:
     (instance,) = job = today.new_job("by-hand")
-    assert "100 added" in run(today, "add", instance, "100")
+    assert "100 added" in run(today, "add", instance, "100", "--new")
     today.expected[instance] = 100
     today.wait_counted(job)
     for _ in range(2):
@@ -47,7 +47,7 @@ def test_counts_by_hand(today: System) -> None:
 
 def test_a_key_is_for_one_count(today: System) -> None:
     (instance,) = job = today.new_job("one-key")
-    run(today, "add", instance, "5", "--key", "one-key")
+    run(today, "add", instance, "5", "--key", "one-key", "--new")
     assert "used already" in run(today, "add", instance, "6", "--key", "one-key", code=2)
     assert "before" in run(today, "add", instance, "5", "--key", "one-key")
     today.expected[instance] = 5
@@ -58,13 +58,14 @@ def test_what_cannot_be_counted_is_refused(today: System) -> None:
     run(today, "add", "refused-1", "-5", code=2)
     run(today, "add", "refused-1", "many", code=2)
     run(today, "add", "..", "5", code=2)
+    assert "is not known here" in run(today, "add", "refused-1", "5", code=1)
     assert today.instance("refused-1") == {}
 
 
 def test_a_count_that_no_worker_applies_in_time_is_said_so_and_applied_later(today: System) -> None:
     (instance,) = job = today.new_job("no-worker")
     today.stack.stop("apply")
-    assert "not applied after 0.5 s" in run(today, "add", instance, "5", "--timeout", "500ms", code=1)
+    assert "not applied after 0.5 s" in run(today, "add", instance, "5", "--timeout", "500ms", "--new", code=1)
     today.stack.start("apply")
     today.expected[instance] = 5
     today.wait_counted(job)

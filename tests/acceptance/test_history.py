@@ -14,7 +14,7 @@ def test_an_import_stands_in_the_database_from_its_registration_to_its_job(build
     (instance,) = job = system.new_job("kept")
     system.announce(instance)
     system.count(instance, 2500)
-    assert system.stack.command("add", instance, "5", "--key", "kept-1").returncode == 0
+    assert system.stack.command("add", instance, "5", "--key", "kept-1", "--new").returncode == 0
     system.expected[instance] += 5
     system.wait_counted(job)
     system.tell_totals(instance)

@@ -126,7 +126,7 @@ def test_a_ledger_born_anew_because_a_person_asks(system: System) -> None:
     """Counts by hand are in no topic, and carried over; what is owed at that moment is sent once."""
     job = counted, by_hand, waiting = system.new_job("recovered", 3)
     system.count(counted, 2510, 100)
-    assert system.stack.command("add", by_hand, "300").returncode == 0
+    assert system.stack.command("add", by_hand, "300", "--new").returncode == 0
     system.expected[by_hand] = 300
     system.count(by_hand, 20)
     system.wait_counted(job)

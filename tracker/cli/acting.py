@@ -51,17 +51,19 @@ def register(instance: str, job: str | None) -> None:
 @click.command(epilog="Examples: tracker add 8a1c… 500; tracker add 8a1c… 500 --key ticket-17 --timeout 30s")
 @click.argument("instance")
 @click.argument("count", type=int)
+@click.option("--new", is_flag=True, help="Also when no record, no listing and nobody has named INSTANCE to the tracker yet.")
 @click.option("--key", metavar="KEY", help="Counts once, however often it is sent with this key (remembered for a week).")
 @click.option("--wait/--no-wait", default=True, help="Wait until the ledger has it (default), or only send it.")
 @click.option(
     "--timeout", "timeout_s", callback=read_duration, metavar="DURATION", default="10s", show_default=True, help="How long to wait."
 )
-def add(instance: str, count: int, key: str | None, wait: bool, timeout_s: float) -> None:  # noqa: FBT001 -- options of the command line
+def add(instance: str, count: int, *, new: bool, key: str | None, wait: bool, timeout_s: float) -> None:
     """
     Add COUNT inserted observations to INSTANCE by hand.
 
-    Beside what Kafka brings: for records that are known to be lost. Exit code 1 when it is not applied in time; to send
-    it again with the same key is then safe.
+    Beside what Kafka brings: for records that are known to be lost. Exit code 1, and nothing is sent, when the tracker
+    does not know INSTANCE and --new is not given. Exit code 1 as well when it is not applied in time; to send it again
+    with the same key is then safe.
     """
     from tracker.events import MAX_COUNT
 
@@ -78,6 +80,10 @@ def add(instance: str, count: int, key: str | None, wait: bool, timeout_s: float
             raise BadInput(f"key {key!r}: has been used already, to add {known.rpartition(' ')[2]} to {known.rpartition(' ')[0]}")
         click.echo(f"{instance}: these {count} were added before, nothing is added")
         return
+    with naming_redis(settings):
+        # A count for a mistyped id is parked, and nothing can have it counted for another instance from there.
+        if not new and overview.instance(instance) is None:
+            raise Transient(f"{instance} is not known here, nothing is added: is the id right? If it is meant all the same, say --new")
     send(settings, "tracker.add_inserted_count", [instance, count, key])
     if not wait:
         click.echo(f"{instance}: {count} sent with key {key}")

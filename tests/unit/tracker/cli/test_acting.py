@@ -11,6 +11,7 @@ from kombu.exceptions import OperationalError
 
 from tests.unit.tracker.cli.runs import PREFIX, follow, one_line, run
 from tracker.events import MAX_COUNT
+from tracker.instance import Instance
 from tracker.ledger import Ledger
 
 
@@ -109,13 +110,37 @@ def test_add_waits_until_the_ledger_has_the_count(monkeypatch: pytest.MonkeyPatc
     from tracker.celery import app  # noqa: PLC0415 -- reads the environment when it is imported, which is bare by now
 
     monkeypatch.setattr(app, "send_task", works_after(ledger, 0.1))
+    follow(ledger, "i-1")
     result = run("add", "i-1", "500")
     assert (result.exit_code, result.stdout) == (0, "i-1: 500 added\n")
     assert json.loads(run("show", "i-1", "--json").stdout)["owed"] == 500
 
 
-@pytest.mark.usefixtures("ledger")
-def test_add_that_is_not_applied_in_time_fails_and_says_how_to_repeat_it(sent: list[tuple[str, list[Any]]]) -> None:
+def test_add_to_an_instance_nobody_knows_fails_and_sends_nothing(ledger: Ledger, sent: list[object]) -> None:
+    """A mistyped id would gather counts that nobody is short of, and leave the right one without."""
+    follow(ledger, "i-1")
+    result = run("add", "i-9", "500", "--no-wait")
+    assert (result.exit_code, sent) == (1, [])
+    assert one_line(result) == "i-9 is not known here, nothing is added: is the id right? If it is meant all the same, say --new"
+
+
+@pytest.mark.parametrize("instance", ["i-1", "i-9"])
+def test_add_takes_any_instance_that_is_said_to_be_meant(ledger: Ledger, sent: list[object], instance: str) -> None:
+    follow(ledger, "i-1")
+    result = run("add", instance, "500", "--key", "k-1", "--no-wait", "--new")
+    assert (result.exit_code, sent) == (0, [("tracker.add_inserted_count", [instance, 500, "k-1"])])
+
+
+def test_add_takes_an_instance_that_has_ended(ledger: Ledger, sent: list[object]) -> None:
+    """It is not followed any more, and known: what is added to a published one becomes a dead letter."""
+    follow(ledger, "i-1")
+    ledger.finish(ledger.seen(ledger.take("i-1"), Instance("i-1", "published", "j-1", 10, 10)), "published")
+    assert run("add", "i-1", "5", "--no-wait").exit_code == 0
+    assert len(sent) == 1
+
+
+def test_add_that_is_not_applied_in_time_fails_and_says_how_to_repeat_it(ledger: Ledger, sent: list[tuple[str, list[Any]]]) -> None:
+    follow(ledger, "i-1")
     result = run("add", "i-1", "500", "--timeout", "0s")
     assert result.exit_code == 1
     (_, (_, _, key)) = sent[0]
