@@ -15,6 +15,7 @@ from tracker.errors import BadInput
 from tracker.events import MAX_COUNT, InputFileAvailable, Kind, ObservationsInserted
 from tracker.instance import DONE, FAILED
 from tracker.ledger_scripts import Scripts
+from tracker.stream_ids import after
 from tracker.views import DeadLetter, read_dead_letter
 
 CHUNK = 500
@@ -119,7 +120,7 @@ class Letters(Scripts):
             yield from (read_dead_letter(entry, raw) for entry, raw in found)
             if len(found) < CHUNK:
                 return
-            first = f"({found[-1][0]}"
+            first = after(found[-1][0])
 
     def number(self) -> int:
         """How many there are."""

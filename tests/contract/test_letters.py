@@ -1,6 +1,7 @@
 """Dead letters over the in-memory fake and real servers: whatever is repeated, crashes or is read again counts once."""
 
 import base64
+from typing import Any
 
 import pytest
 
@@ -407,7 +408,17 @@ def test_letters_are_found_by_what_they_are(ledger: Ledger, letters: Letters) ->
 def test_more_letters_than_one_reading_takes_are_all_found(ledger: Ledger, letters: Letters, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tracker.letters.CHUNK", 2)
     apply(ledger, *[BAD] * 5)
+    starts: list[str] = []
+    xrange = ledger.client.xrange
+
+    def noted(name: str, first: str, *rest: Any) -> Any:
+        starts.append(first)
+        return xrange(name, first, *rest)
+
+    monkeypatch.setattr(ledger.client, "xrange", noted)
     assert [letter.offset for letter in all_letters(letters)] == [0, 1, 2, 3, 4]
+    assert len(starts) == 3
+    assert not any(start.startswith("(") for start in starts), "servers before Redis 6.2 know no exclusive ranges"
 
 
 @pytest.mark.parametrize("letter_id", ["", "-", "+", "1", "x-1", "1-2-3", "²-1"])

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from tracker.history.entries import Entry, read_entry
 from tracker.ledger_scripts import Scripts
+from tracker.stream_ids import after, before, order
 
 CHUNK = 1000
 """Entries to a round trip."""
@@ -63,7 +64,7 @@ class HistoryStream(Scripts):
         """The newest entries, newest first; `undrained` asks only for those that the database may lack."""
         found: list[Entry] = []
         down_to = self._first_undrained() if undrained else "-"
-        for entry in self._backwards(max(down_to, "-" if wanted.since_s is None else str(int(wanted.since_s * 1000)), key=_order)):
+        for entry in self._backwards(max(down_to, "-" if wanted.since_s is None else str(int(wanted.since_s * 1000)), key=order)):
             if entry in wanted:
                 found.append(entry)
                 if len(found) == wanted.limit:
@@ -78,7 +79,7 @@ class HistoryStream(Scripts):
             yield from (read_entry(*each) for each in some)
             if len(some) < CHUNK:
                 return
-            at = _before(some[-1][0])
+            at = before(some[-1][0])
 
     def undrained(self, most: int = CHUNK) -> list[Entry]:
         """The oldest entries that the database may lack, oldest first."""
@@ -97,7 +98,7 @@ class HistoryStream(Scripts):
         with self.reaching():
             drained = cast("str | None", self.client.hget(self._key("history_state"), "drained"))
             newest = cast("list[tuple[str, Any]]", self.client.xrevrange(self._key("history"), count=1))
-        return _after(drained) if drained and newest and _order(newest[0][0]) >= _order(drained) else "-"
+        return after(drained) if drained and newest and order(newest[0][0]) >= order(drained) else "-"
 
     def drained_to(self, entry_id: str) -> bool:
         """Note that the database has all up to this entry; False when Redis has lost its data since it was read."""
@@ -146,7 +147,7 @@ class HistoryStream(Scripts):
             pipeline.xrange(self._key("history"), first, "+", count=1)
             pipeline.time()
             raw, entries, waiting, now = pipeline.execute()
-        oldest = _order(waiting[0][0])[0] if waiting else None
+        oldest = order(waiting[0][0])[0] if waiting else None
         configured = "draining" in raw
         return Draining(
             entries=entries,
@@ -162,20 +163,3 @@ class HistoryStream(Scripts):
 
 def _ms(time: tuple[int, int]) -> int:
     return int(time[0]) * 1000 + int(time[1]) // 1000
-
-
-def _order(entry_id: str) -> tuple[int, int]:
-    """An id as numbers, for comparing; "-" is the lowest."""
-    ms, _, number = entry_id.partition("-")
-    return int(ms or -1), int(number or 0)
-
-
-def _after(entry_id: str) -> str:
-    """The next id. Written out, as servers before Redis 6.2 know no exclusive ranges."""
-    ms, number = _order(entry_id)
-    return f"{ms}-{number + 1}"
-
-
-def _before(entry_id: str) -> str:
-    ms, number = _order(entry_id)
-    return f"{ms}-{number - 1}" if number else f"{ms - 1}"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tracker import stream_ids
 from tracker.history.entries import Entry, read_entry
 from tracker.overview import Overview
 from tracker.views import DeadLetter, InstanceView, JobView, read_dead_letter, read_job
@@ -133,7 +134,7 @@ class Reader(Overview):
 
     def dead_letters_before(self, before: str, limit: int) -> list[DeadLetter]:
         """The newest dead letters older than the one with the id `before`; "" for the newest of all."""
-        found = self.ask(("XREVRANGE", self._key("dead"), _below(before) if before else "+", "-", "COUNT", limit))[0]
+        found = self.ask(("XREVRANGE", self._key("dead"), stream_ids.before(before) if before else "+", "-", "COUNT", limit))[0]
         return [read_dead_letter(entry, raw) for entry, raw in found]
 
     def history_after(self, last: str | None, most: int) -> tuple[list[Entry], str, bool]:
@@ -146,20 +147,8 @@ class Reader(Overview):
         if last is None:
             newest = self.ask(("XREVRANGE", key, "+", "-", "COUNT", 1))[0]
             return [], newest[0][0] if newest else "0-0", False
-        found = self.ask(("XRANGE", key, _above(last), "+", "COUNT", most))[0]
+        found = self.ask(("XRANGE", key, stream_ids.after(last), "+", "COUNT", most))[0]
         return [read_entry(*each) for each in found], found[-1][0] if found else last, len(found) < most
-
-
-def _above(entry: str) -> str:
-    """The id after this one of a stream. Written out: servers before Redis 6.2 know no exclusive ranges."""
-    milliseconds, _, serial = entry.partition("-")
-    return f"{milliseconds}-{int(serial or 0) + 1}"
-
-
-def _below(entry: str) -> str:
-    """The id before this one."""
-    milliseconds, _, serial = entry.partition("-")
-    return f"{milliseconds}-{int(serial) - 1}" if int(serial or 0) else str(int(milliseconds) - 1)
 
 
 def _oldest_s(found: Sequence[Any]) -> float | None:
