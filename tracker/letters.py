@@ -6,7 +6,7 @@ once. What a birth makes of them is in docs/decisions/0011.
 """
 
 import base64
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,7 +15,7 @@ from tracker.errors import BadInput
 from tracker.events import MAX_COUNT, InputFileAvailable, Kind, ObservationsInserted
 from tracker.instance import DONE, FAILED
 from tracker.ledger_scripts import Scripts
-from tracker.stream_ids import after
+from tracker.stream_ids import after, is_id
 from tracker.views import DeadLetter, read_dead_letter
 
 CHUNK = 500
@@ -160,7 +160,6 @@ class Letters(Scripts):
 
 def _checked(letter_id: str) -> str:
     """A letter's id as Redis takes it, or BadInput."""
-    ends: Iterable[str] = letter_id.split("-")
-    if letter_id.count("-") != 1 or not all(end.isascii() and end.isdigit() for end in ends):
+    if "-" not in letter_id or not is_id(letter_id):
         raise BadInput(f"dead letter {letter_id!r}: expected an id like 1795537990400-0; tracker dead-letters list shows them")
     return letter_id

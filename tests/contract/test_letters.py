@@ -12,6 +12,7 @@ from tracker.instance import Instance
 from tracker.ledger import Ledger
 from tracker.ledger_state import PartitionStart
 from tracker.letters import Letters, Meaning, Replayed, Wanted
+from tracker.stream_ids import LARGEST
 from tracker.views import DeadLetter
 
 BAD = Undecodable("not a record", b"\x00\xff")
@@ -421,10 +422,14 @@ def test_more_letters_than_one_reading_takes_are_all_found(ledger: Ledger, lette
     assert not any(start.startswith("(") for start in starts), "servers before Redis 6.2 know no exclusive ranges"
 
 
-@pytest.mark.parametrize("letter_id", ["", "-", "+", "1", "x-1", "1-2-3", "²-1"])
+@pytest.mark.parametrize("letter_id", ["", "-", "+", "1", "x-1", "1-2-3", "²-1", "0-0", f"{10**30}-0", f"1-{2**64}"])
 def test_what_is_no_id_is_refused(letters: Letters, letter_id: str) -> None:
     with pytest.raises(BadInput, match="expected an id like"):
         letters.letter(letter_id)
+
+
+def test_the_largest_id_is_one_that_is_not_there(letters: Letters) -> None:
+    assert letters.letter(f"{LARGEST}-{LARGEST}") is None
 
 
 def test_stream_fields_of_before_are_kept(ledger: Ledger) -> None:

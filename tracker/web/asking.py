@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
 
 from tracker.errors import BadInput
+from tracker.stream_ids import is_id
 from tracker.web.answers import MOST_DIGITS
-from tracker.web.catalogue import LONGEST_SEARCH, Wanted
+from tracker.web.catalogue import Wanted
 
 LONGEST_URL = 4096
 """Characters of the URL that a live page may follow; an id of a kilobyte fits three times."""
@@ -71,8 +72,6 @@ def _offset(text: str) -> int:
 
 
 def _entry(text: str) -> str:
-    milliseconds, dash, serial = text.partition("-")
-    fits = len(text) <= LONGEST_SEARCH and text.isascii() and milliseconds.isdigit() and (serial.isdigit() or not dash)
-    if text and not fits:
-        raise BadInput(f"before={text[:40]!r}: expected the id of a dead letter")
+    if text and not is_id(text):
+        raise BadInput(f"before={text[:40]!r}: expected the id of a dead letter, such as 1795537990400-0")
     return text

@@ -141,7 +141,11 @@ def test_states_filter_and_the_form_says_what_is_in_force(many: Ledger, client: 
         ("/?offset=-1", "offset='-1': expected a whole number"),
         ("/?ofset=1", "'ofset': no such parameter, expected list, q, state"),
         (f"/?q={'x' * 201}", "q: expected at most 200 characters, not 201"),
-        ("/letters?before=x", "before='x': expected the id of a dead letter"),
+        ("/letters?before=x", "before='x': expected the id of a dead letter, such as 1795537990400-0"),
+        ("/letters?before=0", "before='0': expected the id of a dead letter"),
+        ("/letters?before=0-0", "before='0-0': expected the id of a dead letter"),
+        (f"/letters?before={'9' * 30}", f"before='{'9' * 30}': expected the id of a dead letter"),
+        (f"/letters?before=1-{2**64}", f"before='1-{2**64}': expected the id of a dead letter"),
         ("/instance/i?x=1", "'x': no such parameter, expected none"),
     ],
 )
