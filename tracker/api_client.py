@@ -35,6 +35,7 @@ import anyio
 import httpx
 
 from tracker.errors import BadInput, NotSent, OutcomeUnknown, Permanent, Refused, TrackerError, Transient, TurnedAway
+from tracker.events import MAX_ID_CHARACTERS
 
 T = TypeVar("T")
 
@@ -341,6 +342,18 @@ def text_of(value: object, *names: str) -> str:
         else:
             return found
     raise ValueError(f"{'.'.join(names)} is no text")
+
+
+def id_of(value: object, *names: str) -> str:
+    """
+    Return the id of an instance or a job, "" where there is none.
+
+    Raises ValueError for anything else, and for one longer than records and people may name: it would be kept in Redis and in every answer.
+    """
+    found = text_of(value, *names)
+    if len(found) > MAX_ID_CHARACTERS:
+        raise ValueError(f"{'.'.join(names)} is {len(found)} characters long, more than {MAX_ID_CHARACTERS}")
+    return found
 
 
 def whole_number(value: object, *names: str) -> int | None:

@@ -4,11 +4,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tracker.errors import BadInput
-from tracker.events import MAX_COUNT, Batch
+from tracker.events import MAX_COUNT, MAX_ID_CHARACTERS, Batch
 from tracker.ledger_state import Woken
-
-LONGEST_ID = 512
-"""Characters of the longest instance id that is taken; the real ones are UUIDs."""
 
 
 class Ledger(Protocol):
@@ -43,8 +40,8 @@ def register_by_hand(instance_id: object, job_id: object, ledger: Ledger, by: st
 
 def check_id(value: object, name: str) -> str:
     """An id that a URL's path can carry, or BadInput: not empty, not `.` or `..`, no control characters."""
-    if not isinstance(value, str) or not value or value in {".", ".."} or len(value) > LONGEST_ID or not value.isprintable():
-        raise BadInput(f"{name} {value!r}: expected 1 to {LONGEST_ID} printable characters, not . or ..")
+    if not isinstance(value, str) or not value or value in {".", ".."} or len(value) > MAX_ID_CHARACTERS or not value.isprintable():
+        raise BadInput(f"{name} {value!r}: expected 1 to {MAX_ID_CHARACTERS} printable characters, not . or ..")
     return value
 
 

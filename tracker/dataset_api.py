@@ -12,7 +12,7 @@ The room of the Dataset API: its instances, their state and their counts.
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from tracker.api_client import LISTING_LIMIT, ApiClient, member, read_listing, segment, text_of, whole_number
+from tracker.api_client import LISTING_LIMIT, ApiClient, id_of, member, read_listing, segment, text_of, whole_number
 from tracker.errors import UnknownInstance
 from tracker.instance import Instance
 
@@ -66,9 +66,9 @@ def read_instance(answer: object, etag: str | None = None) -> Instance:
     """
     Read an instance of either generation; what is absent or null counts as not set.
 
-    Raises ValueError where a field that is read has another type: a count that cannot be read is not a count of 0.
+    Raises ValueError where a field that is read has another type, or an id is too long: a count that cannot be read is not a count of 0.
     """
-    instance_id = text_of(answer, "id")
+    instance_id = id_of(answer, "id")
     if not instance_id:
         raise ValueError("no id")
     inserted = whole_number(answer, "import_tasks", "import_observations", "total_inserted_observations")
@@ -77,7 +77,7 @@ def read_instance(answer: object, etag: str | None = None) -> Instance:
     return Instance(
         id=instance_id,
         state=text_of(answer, "state"),
-        job_id=text_of(answer, "links", "job", "id") or None,
+        job_id=id_of(answer, "links", "job", "id") or None,
         total_observations=max(0, whole_number(answer, "total_observations") or 0) or None,
         inserted_observations=inserted or 0,
         etag=etag,

@@ -13,10 +13,7 @@ from typing import Any, cast
 
 from fastavro import parse_schema, schemaless_reader
 
-from tracker.events import MAX_COUNT, Event, InputFileAvailable, Kind, ObservationsInserted, Undecodable
-
-MAX_ID_CHARACTERS = 512
-"""The longest id taken. Real ones are UUIDs (36); beyond this a URL made from the id would be refused on its way."""
+from tracker.events import MAX_COUNT, MAX_ID_CHARACTERS, Event, InputFileAvailable, Kind, ObservationsInserted, Undecodable
 
 _MAX_INT_BYTES = 5
 """The bytes an Avro `int` (32 bits) takes at most. The reader would let a longer one wrap round."""

@@ -34,6 +34,9 @@ BATCH_FORMAT = 2
 MAX_COUNT = 2**31 - 1
 """The Avro schema's `int`: the largest count one record can carry."""
 
+MAX_ID_CHARACTERS = 512
+"""The longest id taken, of an instance or a job. Real ones are UUIDs (36); beyond this a URL made from one would be refused on its way."""
+
 LARGEST_OFFSET = 2**53
 """The largest offset that is counted with: Lua's numbers are exact up to here. Kafka would need 285 years at a million records a second."""
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tracker.api_client import clock
 from tracker.dataset_api import DatasetApi, Page, read_instance
 from tracker.errors import TrackerError, Transient, UnknownInstance
+from tracker.events import MAX_ID_CHARACTERS
 from tracker.instance import Instance
 
 T = TypeVar("T")
@@ -138,6 +139,19 @@ def test_text_of_another_type_is_no_answer(change: dict[str, object]) -> None:
         get(OF_2017 | change)
 
 
+@pytest.mark.parametrize("field", ["id", "links"])
+def test_an_id_that_no_record_could_carry_cannot_be_read(field: str) -> None:
+    def with_id(length: int) -> dict[str, object]:
+        return OF_2017 | {field: "x" * length if field == "id" else {"job": {"id": "x" * length}}}
+
+    assert page({"items": [with_id(MAX_ID_CHARACTERS), with_id(MAX_ID_CHARACTERS + 1)]}).unreadable == 1
+
+
+def test_an_instance_whose_job_has_too_long_an_id_is_no_answer() -> None:
+    with pytest.raises(Transient, match=r"no answer: links\.job\.id is 513 characters long, more than 512"):
+        get(OF_2017 | {"links": {"job": {"id": "x" * 513}}})
+
+
 @pytest.mark.parametrize("value", [None, [], "i-1", 1, {}, {"items": []}])
 def test_what_is_no_instance_is_no_answer(value: object) -> None:
     with pytest.raises(Transient, match="no answer"):
@@ -228,7 +242,8 @@ def test_whatever_json_comes_it_is_an_instance_or_no_answer(value: object) -> No
         instance = read_instance(value)
     except ValueError:
         return
-    assert instance.id
+    assert 0 < len(instance.id) <= MAX_ID_CHARACTERS
+    assert len(instance.job_id or "") <= MAX_ID_CHARACTERS
     assert instance.total_observations is None or instance.total_observations > 0
     assert abs(instance.inserted_observations) <= 2**63
     json.dumps([instance.id, instance.state, instance.job_id, instance.open_tasks], ensure_ascii=False).encode()

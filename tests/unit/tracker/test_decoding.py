@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tracker.decoding import MAX_ID_CHARACTERS, decode_file_available, decode_inserted, decoder
-from tracker.events import MAX_COUNT, InputFileAvailable, ObservationsInserted, Undecodable
+from tracker.decoding import decode_file_available, decode_inserted, decoder
+from tracker.events import MAX_COUNT, MAX_ID_CHARACTERS, InputFileAvailable, ObservationsInserted, Undecodable
 
 V1 = bytes.fromhex("18 73 33 3a 2f 2f 62 2f 66 2e 63 73 76 0a 69 69 64 2d 31")
 V2 = V1 + bytes.fromhex("0a 6a 69 64 2d 31")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tracker.api_client import clock
 from tracker.errors import OutcomeUnknown, TrackerError, Transient, UnknownJob
+from tracker.events import MAX_ID_CHARACTERS
 from tracker.import_api import ImportApi, JobPage
 from tracker.instance import Job
 
@@ -25,6 +26,7 @@ JOB = {
     "files": [],
     "links": {"instances": [{"id": "i-1", "href": "http://host/instances/i-1"}, {"id": "i-2"}], "self": {"id": "", "href": ""}},
 }
+TOO_LONG = [{"id": "i-1"}, {"id": "x" * (MAX_ID_CHARACTERS + 1)}]
 READ = Job("job-77", "submitted", ("i-1", "i-2"))
 
 
@@ -65,7 +67,9 @@ def test_an_instance_linked_twice_is_one() -> None:
     assert get(JOB | {"links": {"instances": [{"id": "i-1"}, {"id": "i-1"}]}}).instance_ids == ("i-1",)
 
 
-@pytest.mark.parametrize("instances", [{}, "i-1", 5, [{"id": 5}], [{}], [{"id": ""}], ["i-1"], [None], [{"id": "i-1"}, {"id": "\ud800"}]])
+@pytest.mark.parametrize(
+    "instances", [{}, "i-1", 5, [{"id": 5}], [{}], [{"id": ""}], ["i-1"], [None], [{"id": "i-1"}, {"id": "\ud800"}], TOO_LONG]
+)
 def test_a_job_with_an_instance_that_cannot_be_read_is_no_answer(instances: object) -> None:
     with pytest.raises(Transient, match="no answer"):
         get(JOB | {"links": {"instances": instances}})
@@ -109,7 +113,7 @@ def test_any_other_404_on_the_listing_may_pass() -> None:
 
 
 def test_a_job_that_cannot_be_read_is_counted_and_passed_over() -> None:
-    assert page([JOB, {"id": 5}]) == JobPage((READ,), None, 1)
+    assert page([JOB, {"id": 5}, JOB | {"id": "x" * (MAX_ID_CHARACTERS + 1)}]) == JobPage((READ,), None, 2)
 
 
 def test_a_put_to_an_unknown_job_is_read_back_before_anything_else() -> None:
