@@ -71,6 +71,7 @@ def read_instance(answer: object, etag: str | None = None) -> Instance:
     instance_id = id_of(answer, "id")
     if not instance_id:
         raise ValueError("no id")
+    total = whole_number(answer, "total_observations")
     inserted = whole_number(answer, "import_tasks", "import_observations", "total_inserted_observations")
     if inserted is None:
         inserted = whole_number(answer, "total_inserted_observations")
@@ -78,7 +79,7 @@ def read_instance(answer: object, etag: str | None = None) -> Instance:
         id=instance_id,
         state=text_of(answer, "state"),
         job_id=id_of(answer, "links", "job", "id") or None,
-        total_observations=max(0, whole_number(answer, "total_observations") or 0) or None,
+        total_observations=None if total is None else max(0, total),
         inserted_observations=inserted or 0,
         etag=etag,
         open_tasks=tuple(_open_tasks(answer)),

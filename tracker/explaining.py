@@ -60,7 +60,7 @@ def _known(told: Told) -> list[str]:
         if since_s is not None and view.ended_s is None:
             said.append(f"The last thing that happened to it was {age_in_words(told.now_s - since_s)} ago.")
     if instance is not None:
-        total = "no total yet" if not instance.total_observations else f"a total of {instance.total_observations:,}"
+        total = "no total yet" if instance.total_observations is None else f"a total of {instance.total_observations:,}"
         said.append(
             f"The Dataset API says: {instance.state}, {in_number(instance.inserted_observations, 'observation')} inserted, {total}."
         )
@@ -91,7 +91,9 @@ def _awaited(told: Told) -> list[str]:
     total = instance.total_observations if instance is not None else view.total
     inserted = instance.inserted_observations if instance is not None else view.inserted
     if not total:
-        said.append("The total is awaited; the dimension extractor tells it to the Dataset API.")
+        # The ledger keeps a total of 0 as none: only the API's own answer tells the two apart.
+        what = "The total" if instance is not None and instance.total_observations is None else "A total above 0"
+        said.append(f"{what} is awaited; the dimension extractor tells it to the Dataset API.")
     elif inserted + view.owed < total:
         said.append(f"{in_number(total - inserted - view.owed, 'observation')} are awaited from Kafka.")
     tasks = ", ".join(instance.open_tasks) if instance is not None else view.open_tasks
@@ -108,6 +110,8 @@ def _next(told: Told) -> list[str]:
     view, ledger, name = told.view, told.ledger, told.instance_id
     parked = view is not None and view.parked_since_s is not None
     stuck = view.stuck if view is not None else ""
+    empty = told.instance is not None and told.instance.state == "submitted" and told.instance.total_observations == 0
+    unsettled = view is not None and (view.owed or view.aside or view.intent)
     cases: tuple[tuple[object, str], ...] = (
         (
             not (ledger.verified and ledger.id),
@@ -124,6 +128,7 @@ def _next(told: Told) -> list[str]:
         (told.letters, f"decide about its dead letters: tracker dead-letters list --instance {name}"),
         (view is not None and view.ended_s is not None, "nothing, it has ended"),
         (stuck, f"it is stuck: {stuck}. Should nothing more come: tracker complete {name} --force, or tracker fail {name}"),
+        (empty and not unsettled, f"nothing, unless the total stays 0: then tracker complete {name} --force, or tracker fail {name}"),
     )
     return [f"To do: {next((text for holds, text in cases if holds), 'nothing, it goes on by itself')}."]
 

@@ -24,7 +24,7 @@ class Instance:
     """
     What the Dataset API says of one instance.
 
-    `total_observations` is None until the dimension extractor has set it. `etag` is None from an API without
+    `total_observations` is None until the dimension extractor has set it; 0 completes nothing either. `etag` is None from an API without
     ETags (2017). `open_tasks` names the import tasks that must be done before the instance may complete, such as
     "hierarchy of geography".
     """

@@ -200,7 +200,7 @@ class Ledger(Scripts):
 
     def seen(self, turn: Turn, instance: Instance) -> Turn:
         """Note what a GET showed, and settle what a birth had set aside."""
-        total = "" if instance.total_observations is None else instance.total_observations
+        total = instance.total_observations or ""  # 0 is awaited like none
         inserted, tasks, past = instance.inserted_observations, ", ".join(instance.open_tasks), int(instance.state in DONE)
         return self._step("seen", turn, instance.state, instance.job_id or "", total, inserted, instance.etag or "", tasks, past)
 
@@ -339,7 +339,7 @@ class Ledger(Scripts):
         """Follow one page of the full listing; returns how many were new."""
         args: list[str | int] = [state]
         for instance in instances:
-            total = "" if instance.total_observations is None else instance.total_observations
+            total = instance.total_observations or ""  # 0 is awaited like none
             args += [instance.id, instance.job_id or "", total, instance.inserted_observations, ", ".join(instance.open_tasks)]
         return int(self.run("follow", *args)[1])
 

@@ -64,7 +64,7 @@ def why_stuck(view: Standing, now_s: float) -> str:
     if view.owed:
         return f"{view.owed:,} are owed and not pushed{minutes}{_because(view.reason or 'no push worker has tried')}"
     if not total:
-        return f"the Dataset API has no total yet, and nothing has happened{minutes}{_because(view.reason)}"
+        return f"the Dataset API has no total above 0 yet, and nothing has happened{minutes}{_because(view.reason)}"
     if view.inserted < total:
         return f"{total - view.inserted:,} of {total:,} are missing and no record has come{minutes}{_because(view.reason)}"
     if view.open_tasks:

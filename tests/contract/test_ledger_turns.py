@@ -375,6 +375,16 @@ def test_the_lock_stays_where_something_is_left_to_do(ledger: Ledger, more: int,
     ledger.release(after)
 
 
+def test_a_total_of_0_is_awaited_like_none(ledger: Ledger) -> None:
+    """Else a check would ask for each such instance by itself, however many there are."""
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    turn = ledger.open_intent(take_settled(ledger, "i-1", total=0), 0, "t0")
+    ledger.release(ledger.close_intent(turn, applied=True, etag="t1"), watch_s=0)
+    ledger.follow("submitted", [Instance("i-1", "submitted", "job-1", 0, 5)])
+    due = ledger.due(10, 1, 10)
+    assert (due.look, due.totals) == ((), ("i-1",))
+
+
 def test_an_intent_that_was_not_applied_keeps_the_lock(ledger: Ledger) -> None:
     ledger.apply(counts(ledger, 0, ("i-1", 5)))
     turn = ledger.open_intent(take_settled(ledger, "i-1", total=9), 0, "t0")

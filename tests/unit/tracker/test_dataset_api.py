@@ -118,9 +118,14 @@ def test_an_instance_may_have_no_job(links: object) -> None:
     assert get(OF_2017 | {"links": links}).job_id is None
 
 
-@pytest.mark.parametrize("total", [None, 0, -1, 0.0])
-def test_a_total_that_is_not_set_is_none(total: object) -> None:
-    assert get(OF_2017 | {"total_observations": total}).total_observations is None
+def test_a_total_that_is_not_set_is_none() -> None:
+    assert get(OF_2017 | {"total_observations": None}).total_observations is None
+    assert get({"id": "i-1", "state": "submitted"}).total_observations is None
+
+
+@pytest.mark.parametrize("total", [0, -1, 0.0])
+def test_a_total_that_is_set_to_nothing_is_0(total: object) -> None:
+    assert get(OF_2017 | {"total_observations": total}).total_observations == 0
 
 
 def test_a_whole_number_may_be_written_with_a_fraction() -> None:
@@ -244,7 +249,7 @@ def test_whatever_json_comes_it_is_an_instance_or_no_answer(value: object) -> No
         return
     assert 0 < len(instance.id) <= MAX_ID_CHARACTERS
     assert len(instance.job_id or "") <= MAX_ID_CHARACTERS
-    assert instance.total_observations is None or instance.total_observations > 0
+    assert instance.total_observations is None or instance.total_observations >= 0
     assert abs(instance.inserted_observations) <= 2**63
     json.dumps([instance.id, instance.state, instance.job_id, instance.open_tasks], ensure_ascii=False).encode()
 

@@ -69,6 +69,26 @@ def test_what_the_api_does_not_answer_or_lacks_is_said() -> None:
     assert "It is not completed before these are done: hierarchy of age." in said
 
 
+def test_a_total_of_0_is_told_apart_from_none() -> None:
+    """By itself it never completes: 0 may be what the extractor has begun with, or all that there is."""
+    said = explain(told(replace(API, total_observations=0), {"total": ""}))
+    assert "The Dataset API says: submitted, 500 observations inserted, a total of 0." in said
+    assert "A total above 0 is awaited; the dimension extractor tells it to the Dataset API." in said
+    assert said[-1] == "To do: nothing, unless the total stays 0: then tracker complete i-1 --force, or tracker fail i-1."
+
+
+@pytest.mark.parametrize(
+    "fields", [{"owed": "5"}, {"pk": "refused", "pkd": "9000000"}, {"end": "5"}, {"stk": "9000000", "last": "1000000"}]
+)
+def test_a_total_of_0_hides_nothing_else_that_is_to_be_done(fields: dict[str, str]) -> None:
+    said = explain(told(replace(API, total_observations=0), {"total": ""} | fields))[-1]
+    assert said == explain(told(replace(API, total_observations=None), {"total": ""} | fields))[-1]
+
+
+def test_a_total_that_the_api_could_not_be_asked_for_may_be_0() -> None:
+    assert "A total above 0 is awaited; the dimension extractor tells it to the Dataset API." in explain(told(None, {"total": ""}))
+
+
 def test_one_that_nobody_knows_is_said() -> None:
     said = explain(replace(told(None), view=None))
     assert said[0].startswith("i-1 is not known here")

@@ -266,7 +266,9 @@ def test_what_is_stuck_is_counted_and_the_first_are_named() -> None:
     view = read_instance("i-1", {"g": "1", "st": "submitted", "stk": "1000", "first": "1"}, "1", 2_000_000)
     found = findings.stuck(replace(with_figures(stuck=2), standing=(view,)), SETTINGS)
     assert found.status == "WARNING"
-    assert found.message.startswith("2 instances without a record, a push or news for 20 min: i-1: the Dataset API has no total yet")
+    assert found.message.startswith(
+        "2 instances without a record, a push or news for 20 min: i-1: the Dataset API has no total above 0 yet"
+    )
     assert found.message.endswith("; …")
     assert findings.stuck(with_figures(stuck=2), SETTINGS).message.endswith("see tracker status")
 

@@ -11,10 +11,10 @@ SINCE = NOW_MS - 25 * 60_000
 @pytest.mark.parametrize(
     "fields, said",
     [
-        ({}, "the Dataset API has no total yet, and nothing has happened for 25 min"),
+        ({}, "the Dataset API has no total above 0 yet, and nothing has happened for 25 min"),
         (
             {"why": "GET /instances/i: 503", "tr": "3"},
-            "the Dataset API has no total yet, and nothing has happened for 25 min: GET /instances/i: 503",
+            "the Dataset API has no total above 0 yet, and nothing has happened for 25 min: GET /instances/i: 503",
         ),
         ({"total": "900", "ins": "888"}, "12 of 900 are missing and no record has come for 25 min"),
         ({"total": "900", "ins": "888", "owed": "12"}, "12 are owed and not pushed for 25 min: no push worker has tried"),
