@@ -225,8 +225,9 @@ class Kafka(Server):
             "share.coordinator.state.topic.min.isr": "1",
             # A test's group is complete when its first member is there, and its dead members are found out within a second or two.
             "group.initial.rebalance.delay.ms": "0",
-            # By default once a minute: a broker that is killed before has all that was deleted again.
+            # By default once a minute, and not in the first half: a broker that is killed before has all that was deleted again.
             "log.flush.start.offset.checkpoint.interval.ms": "100",
+            "log.initial.task.delay.ms": "100",
             "group.min.session.timeout.ms": "1000",
             # The controller turns a killed broker's successor away until the session is over: 9 s by default.
             "broker.session.timeout.ms": "2000",

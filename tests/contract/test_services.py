@@ -80,6 +80,25 @@ def test_kafka_deletes_records_as_retention_would(kafka: Kafka) -> None:
     consumer.close()
 
 
+def test_what_was_deleted_a_moment_ago_is_not_back_after_a_kill(kafka: Kafka) -> None:
+    """The start of a log is written down every so often: by default once a minute."""
+    partition = TopicPartition("shortened-and-killed", 0)
+    kafka.create_topic(partition.topic)
+    producer = KafkaProducer(bootstrap_servers=kafka.address, acks="all")
+    for value in (b"1", b"2", b"3"):
+        producer.send(partition.topic, value).get(10)
+    producer.close()
+    kafka.delete_records(partition.topic, 0, 2)
+    time.sleep(1.0)
+
+    kafka.kill()
+    kafka.start()
+
+    consumer = KafkaConsumer(bootstrap_servers=kafka.address)
+    assert consumer.beginning_offsets([partition]) == {partition: 2}
+    consumer.close()
+
+
 def test_kafka_can_create_a_topic_again_after_deleting_it(kafka: Kafka) -> None:
     kafka.create_topic("again", 2)
     kafka.delete_topic("again")
