@@ -283,6 +283,23 @@ local function mark(name, offset, m)
   if redis.call('HGET', P .. 'partitions', partition) ~= epoch then redis.call('EXPIRE', key, 86400) end
 end
 
+-- A dead letter's fields; or nil, and what to reply.
+local function read_letter(id)
+  if not string.match(id, '^%d+%-%d+$') then return nil, {'ERROR', 'a dead letter is named by an id like 1795537990400-0'} end
+  local entry = redis.call('XRANGE', P .. 'dead', id, id)[1]
+  if not entry then return nil, {'GONE', id} end
+  local f = {}
+  for n = 1, #entry[2], 2 do f[entry[2][n]] = entry[2][n + 1] end
+  return f
+end
+
+-- For a letter that is of one record: the name that its offset is marked under, and the mark, if there is one. Else nil.
+local function mark_of(f)
+  if not f.offset then return nil end
+  local name, offset = f.topic .. ':' .. f.partition .. ':' .. (f.epoch or ''), tonumber(f.offset)
+  return name, (read_marks(name, offset, offset + 1) or {})[offset]
+end
+
 -- The state of a partition's part hash: next and the ranges applied above it.
 local function read_part(part)
   local v = redis.call('HMGET', part, 'next', 'ranges', 'horizon', 'old')

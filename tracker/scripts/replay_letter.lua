@@ -5,20 +5,15 @@
 local no = refusal()
 if no then return no end
 local letter = ARGV[1]
-if not string.match(letter, '^%d+%-%d+$') then return {'ERROR', 'a dead letter is named by an id like 1795537990400-0'} end
-local entry = redis.call('XRANGE', P .. 'dead', letter, letter)[1]
-if not entry then return {'GONE', letter} end
-local f = {}
-for n = 1, #entry[2], 2 do f[entry[2][n]] = entry[2][n + 1] end
+local f, refused = read_letter(letter)
+if not f then return refused end
 local means, id, count, job = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 if f.what == 'counts' then means, id, count, job = 'counts', f.instance, tonumber(f.count), f.job or ''
 elseif means ~= 'counts' and means ~= 'registrations' then return {'ERROR', 'what an undecodable record means must be counts or registrations'} end
 if id == '' then return {'ERROR', 'the instance id is empty'} end
 if means == 'counts' and (not count or count < 0 or math.floor(count) ~= count) then return {'ERROR', 'the count must be a whole number from 0 on'} end
 
-local name = f.offset and f.topic .. ':' .. f.partition .. ':' .. (f.epoch or '')
-local marks = name and read_marks(name, tonumber(f.offset), tonumber(f.offset) + 1)
-local m = marks and marks[tonumber(f.offset)]
+local name, m = mark_of(f)
 local k = P .. 'i:' .. id
 local doubts = {}
 if means == 'counts' then
