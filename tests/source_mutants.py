@@ -83,6 +83,9 @@ MUTANTS: dict[str, Change] = {
         "            raise TurnedAway(message, answer.status)\n        raise (TurnedAway if answer.status == 409 else OutcomeUnknown)",
         (API_CLIENT,),
     ),
+    "completed whatever is owed": Change(
+        "tracker/instance.py", "if owes or not all_in", "if not all_in", ("tests/unit/tracker/test_completing.py",)
+    ),
     "the commit decides": Change(
         "bridge/consumer.py", "            self._consumer.seek(partition, 0)\n", "", ("tests/contract/test_consumer.py",)
     ),
@@ -93,7 +96,7 @@ MUTANTS: dict[str, Change] = {
         "tracker/celery.py",
         "task_acks_late=True,\n    task_reject_on_worker_lost=True",
         "task_acks_late=False,\n    task_reject_on_worker_lost=False",
-        ("tests/celery", "tests/faults/test_killed_processes.py"),
+        ("tests/celery",),
     ),
 }
 

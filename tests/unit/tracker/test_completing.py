@@ -13,7 +13,7 @@ from tests.unit.tracker.model_apis import PUT_FATES, ModelDatasetApi, ModelImpor
 from tracker.completing import Advanced, Advancing
 from tracker.errors import Transient
 from tracker.events import Batch, ObservationsInserted, Partition, pack
-from tracker.instance import Instance, Job
+from tracker.instance import Instance, Job, Verdict, judge
 from tracker.ledger import Ledger
 from tracker.ledger_state import PartitionStart
 from tracker.pushing import Rules
@@ -122,6 +122,11 @@ def test_more_than_the_total_completes() -> None:
     run = Import()
     run.count("a", 1600)
     assert run.advance("a").outcome == "completed"
+
+
+@pytest.mark.parametrize("owes, verdict", [(True, Verdict.NOT_YET), (False, Verdict.COMPLETE)])
+def test_what_came_beyond_the_total_is_sent_before_it_completes(owes: bool, verdict: Verdict) -> None:  # noqa: FBT001 -- a case
+    assert judge(Instance("a", "submitted", "job-1", 1500, 1600), owes=owes) is verdict
 
 
 @pytest.mark.parametrize("state", ["edition-confirmed", "associated", "published", "approved", "detached"])
