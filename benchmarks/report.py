@@ -130,8 +130,8 @@ def _memory(runs: Runs) -> list[Row]:
     before, after = run["bytes_per_partition"]
     found: list[Row] = [("Redis bytes per partition, before and after", "constant", f"{before:,} and {after:,}", after <= 2 * before)]
     for name in ("bridge", "apply", "push"):
-        # Not the first fifth, in which the bridge has only just started.
-        early = max(each[name] for each in working if run["records"] / 5 < each["records"] <= run["records"] * 2 / 5)
+        # Not the first fifth, in which the bridge has only just started. A run made small to try it out may have no sample there.
+        early = max((each[name] for each in working if run["records"] / 5 < each["records"] <= run["records"] * 2 / 5), default=0.0)
         late = max(each[name] for each in working if each["records"] >= run["records"] * 4 / 5)
         text = f"{early / 2**20:.0f} and {late / 2**20:.0f} MiB"
         words = f"{name}: resident in the second and last fifth of {run['records']:,} waiting records"

@@ -57,18 +57,22 @@ class Process:
     clean_exits: frozenset[int] = frozenset({0})
 
 
+MEMORY = {"MALLOC_ARENA_MAX": "1"}
+"""As in the image, and as `tracker up` has it."""
+
+
 def _worker(queues: str) -> Process:
     argv = ("-m", "celery", "-q", "-A", "tracker", "worker", "-l", "{level}", "-Q", queues, "-n", "{name}@%h", "-c", "2")
     # A worker that SIGTERM makes hand back what it has begun exits with 1.
-    return Process((*argv, "--without-mingle", "--without-gossip"), {"REMAP_SIGTERM": "SIGQUIT"}, frozenset({0, 1}))
+    return Process((*argv, "--without-mingle", "--without-gossip"), {"REMAP_SIGTERM": "SIGQUIT", **MEMORY}, frozenset({0, 1}))
 
 
 PROCESSES: Mapping[str, Process] = {
-    "bridge": Process(("-m", "bridge"), {"MALLOC_ARENA_MAX": "1"}),
+    "bridge": Process(("-m", "bridge"), MEMORY),
     "apply": _worker("tracker.apply,tracker.control"),
     "push": _worker("tracker.push"),
-    "beat": Process(("-m", "celery", "-q", "-A", "tracker", "beat", "-l", "{level}"), {}),
-    "web": Process(("-m", "tracker.cli", "web"), {}),
+    "beat": Process(("-m", "celery", "-q", "-A", "tracker", "beat", "-l", "{level}"), MEMORY),
+    "web": Process(("-m", "tracker.cli", "web"), MEMORY),
 }
 """The tracker's processes, each run by this Python interpreter."""
 

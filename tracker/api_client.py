@@ -344,11 +344,12 @@ def text_of(value: object, *names: str) -> str:
     raise ValueError(f"{'.'.join(names)} is no text")
 
 
-def id_of(value: object, *names: str) -> str:
+def short_text(value: object, *names: str) -> str:
     """
-    Return the id of an instance or a job, "" where there is none.
+    Return an id, a state or the name of a dimension, "" where there is none.
 
-    Raises ValueError for anything else, and for one longer than records and people may name: it would be kept in Redis and in every answer.
+    Raises ValueError for anything else, and for a longer one than ids that records and people may name: it would be kept in Redis and in
+    every answer.
     """
     found = text_of(value, *names)
     if len(found) > MAX_ID_CHARACTERS:

@@ -42,6 +42,9 @@ SHARE = 10
 SYNC_LEASE_S = 120.0
 """Seconds after which a listing that never ended no longer keeps others from starting one."""
 
+JOBS_LEASE_S = 240.0
+"""The same for the list of jobs. One that its time limit has cut off is given up for as long, as the next will hardly be quicker."""
+
 
 class Ledger(following.Ledger, Protocol):
     """What checking needs of the ledger."""
@@ -171,12 +174,16 @@ async def sync(
     ledger.note_sync({"ok": started_ms, "attempts": 0, "pages": listing.pages, "times": times + 1, "why": ""})
     log.info("listing_read", pages=listing.pages, listed=listing.listed, new=listing.new, missing=len(listing.missing))
     # Not every so many listings, but so many after the last that succeeded: until then each asks again.
-    if not state.get("jobs_at") or times - int(state["jobs_at"]) >= following.JOBS_EVERY:
+    # A birth in the middle of a walk forgets the times, not what the walk notes when it ends.
+    since = times - int(state.get("jobs_at") or times + 1)
+    if not 0 <= since < following.JOBS_EVERY and ledger.lease("jobs", JOBS_LEASE_S):
         try:
             jobs = await following.find_jobs(ledger, import_api, listing.busy_jobs)
         except Transient as error:
+            ledger.end_lease("jobs")
             log.warning("jobs_not_listed", reason=str(error))
         else:
             ledger.note_sync({"jobs_at": times})
+            ledger.end_lease("jobs")
             log.info("jobs_listed", jobs=jobs)
     return listing

@@ -12,7 +12,7 @@ The room of the Dataset API: its instances, their state and their counts.
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from tracker.api_client import LISTING_LIMIT, ApiClient, id_of, member, read_listing, segment, text_of, whole_number
+from tracker.api_client import LISTING_LIMIT, ApiClient, member, read_listing, segment, short_text, whole_number
 from tracker.errors import UnknownInstance
 from tracker.instance import Instance
 
@@ -68,7 +68,7 @@ def read_instance(answer: object, etag: str | None = None) -> Instance:
 
     Raises ValueError where a field that is read has another type, or an id is too long: a count that cannot be read is not a count of 0.
     """
-    instance_id = id_of(answer, "id")
+    instance_id = short_text(answer, "id")
     if not instance_id:
         raise ValueError("no id")
     total = whole_number(answer, "total_observations")
@@ -77,8 +77,8 @@ def read_instance(answer: object, etag: str | None = None) -> Instance:
         inserted = whole_number(answer, "total_inserted_observations")
     return Instance(
         id=instance_id,
-        state=text_of(answer, "state"),
-        job_id=id_of(answer, "links", "job", "id") or None,
+        state=short_text(answer, "state"),
+        job_id=short_text(answer, "links", "job", "id") or None,
         total_observations=None if total is None else max(0, total),
         inserted_observations=inserted or 0,
         etag=etag,
@@ -95,7 +95,7 @@ def _open_tasks(answer: object) -> list[str]:
             continue
         if not isinstance(tasks, list):
             raise ValueError(f"import_tasks.{field} is no list")  # noqa: TRY004 -- the answer's fault, not the caller's
-        names += [f"{what} of {text_of(task, 'dimension_name') or '?'}" for task in tasks if member(task, "state") != "completed"]
+        names += [f"{what} of {short_text(task, 'dimension_name') or '?'}" for task in tasks if member(task, "state") != "completed"]
     return names
 
 

@@ -9,7 +9,7 @@ The room of the Import API: import jobs, their state and which instances they ha
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from tracker.api_client import LISTING_LIMIT, ApiClient, id_of, member, read_listing, segment, text_of
+from tracker.api_client import LISTING_LIMIT, ApiClient, member, read_listing, segment, short_text
 from tracker.errors import UnknownJob
 from tracker.instance import Job
 
@@ -70,16 +70,16 @@ def read_job(answer: object) -> Job:
 
     Raises ValueError where a field that is read has another type, or an id is too long: an instance left out would end the job too early.
     """
-    job_id = id_of(answer, "id")
+    job_id = short_text(answer, "id")
     if not job_id:
         raise ValueError("no id")
     instances = member(answer, "links", "instances")
     if not isinstance(instances, list | None):
         raise ValueError("links.instances is no list")  # noqa: TRY004 -- the answer's fault, not the caller's
-    ids = [id_of(instance, "id") for instance in instances or []]
+    ids = [short_text(instance, "id") for instance in instances or []]
     if not all(ids):
         raise ValueError("links.instances has an entry without id")
-    return Job(id=job_id, state=text_of(answer, "state"), instance_ids=tuple(dict.fromkeys(ids)))
+    return Job(id=job_id, state=short_text(answer, "state"), instance_ids=tuple(dict.fromkeys(ids)))
 
 
 def _path(job_id: str) -> str:

@@ -21,6 +21,9 @@ from tracker.instance import DONE, Instance
 from tracker.ledger_scripts import Scripts
 from tracker.ledger_state import Due, Intent, JobTurn, LedgerState, NotNow, PartitionStart, PartitionState, Positions, Turn, Woken
 
+LONGEST_TASKS = 1000
+"""Characters kept of what an instance still waits for."""
+
 REMEMBER_KEYS_S = 7 * 24 * 3600
 """How long a manual count's idempotency key is remembered."""
 
@@ -201,7 +204,7 @@ class Ledger(Scripts):
     def seen(self, turn: Turn, instance: Instance) -> Turn:
         """Note what a GET showed, and settle what a birth had set aside."""
         total = instance.total_observations or ""  # 0 is awaited like none
-        inserted, tasks, past = instance.inserted_observations, ", ".join(instance.open_tasks), int(instance.state in DONE)
+        inserted, tasks, past = instance.inserted_observations, _tasks(instance), int(instance.state in DONE)
         return self._step("seen", turn, instance.state, instance.job_id or "", total, inserted, instance.etag or "", tasks, past)
 
     def unknown(self, turn: Turn) -> int:
@@ -340,7 +343,7 @@ class Ledger(Scripts):
         args: list[str | int] = [state]
         for instance in instances:
             total = instance.total_observations or ""  # 0 is awaited like none
-            args += [instance.id, instance.job_id or "", total, instance.inserted_observations, ", ".join(instance.open_tasks)]
+            args += [instance.id, instance.job_id or "", total, instance.inserted_observations, _tasks(instance)]
         return int(self.run("follow", *args)[1])
 
     def followed(self) -> set[str]:
@@ -416,3 +419,8 @@ def _turn(instance_id: str, token: str, reply: list[Any]) -> Turn:
         counted=int(counted or 0),
         ended=bool(ended),
     )
+
+
+def _tasks(instance: Instance) -> str:
+    """The open tasks as people read them; however many there are, no more than that is kept."""
+    return ", ".join(instance.open_tasks)[:LONGEST_TASKS]

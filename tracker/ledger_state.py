@@ -136,7 +136,7 @@ class Woken:
     """
     Instances for which a push task should be sent now.
 
-    The `urgent` ones have their total in, as far as is known, or the API was never asked for them.
+    The `urgent` ones have their total in, as far as is known, or nothing of them was ever sent.
     """
 
     urgent: tuple[str, ...] = ()

@@ -52,7 +52,7 @@ JOBS_CHUNK = 8
 
 BACKLOG = 200
 """
-Messages waiting for push workers beyond which none is added: the ledger knows what is owed, so a day without push
+Messages waiting for push workers beyond which no push is added and no check is made: the ledger knows what is owed, so a day without push
 workers must not fill Redis. The periodic check sends again when the queue is shorter.
 """
 

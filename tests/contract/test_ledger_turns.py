@@ -455,6 +455,7 @@ def rested(ledger: Ledger, names: list[str]) -> None:
         ledger.client.hset(f"{ledger.prefix}i:{name}", "rs", str(now - 1000))
     assert woken(ledger, counts(ledger, 1, *((name, 1) for name in names))) == []
     for at, name in enumerate(names):
+        ledger.client.hset(f"{ledger.prefix}i:{name}", "rs", str(now - 1000 + at))
         ledger.client.zadd(f"{ledger.prefix}owing", {name: now - 1000 + at})
 
 
@@ -462,6 +463,21 @@ def test_those_left_for_the_next_check_keep_their_order_whatever_their_names(res
     names = ["i-9", "i-8", "i-7", "i-6", "i-5", "i-4"]
     rested(resting, names)
     assert [resting.due(10, 1, 10, in_passing=2).in_passing for _ in range(3)] == [("i-9", "i-8"), ("i-7", "i-6"), ("i-5", "i-4")]
+
+
+def test_when_more_have_rested_than_a_check_takes_in_each_has_its_turn(resting: Ledger) -> None:
+    names = [f"i-{number}" for number in range(10, 33)]
+    rested(resting, names)
+    pushed = []
+    for _ in range(3 * len(names)):
+        [name] = resting.due(20, 1, 10, in_passing=1).in_passing
+        pushed.append(name)
+        now = int(resting.now_s() * 1000)  # it owes again, and has rested again
+        resting.client.hset(f"{resting.prefix}i:{name}", mapping={"rs": now - 1, "k": 0})
+        resting.client.zadd(f"{resting.prefix}owing", {name: now - 1})
+        resting.client.hset(f"{resting.prefix}ledger", "flow", now)
+        time.sleep(0.002)
+    assert set(pushed) == set(names)
 
 
 def test_a_check_without_room_holds_nobody_back_whom_it_does_not_push(resting: Ledger) -> None:

@@ -1,6 +1,6 @@
 """The scripts of turns, jobs and the periodic check, as Python; see `tests.simulation.ledger_model`."""
 
-# ruff: noqa: C901, PLR0912, PLR0917 -- each function is as long as its script and has its arguments
+# ruff: noqa: C901, PLR0912, PLR0915, PLR0917 -- each function is as long as its script and has its arguments
 
 from collections.abc import Mapping
 from typing import Any
@@ -356,7 +356,7 @@ def due(store: Store, now: int, most: int, kick_ms: int, hold_ms: int, leisurely
     ready = ready_at(store)
     if ready is not None and ready <= now:
         owing = lowest(store.owing, most, now)
-        flows, left = 0 <= now - store.flow <= 300, 0
+        flows, rested = 0 <= now - store.flow <= 300, []
         if rest_ms > 0 and most_passing > 0 and not flows:
             later = lowest({name: at for name, at in store.owing.items() if at > now}, most, now + rest_ms)
             owing += [name for name in later if (held_back := store.instances.get(name, {})).get("rs", 0) > now and "nb" not in held_back]
@@ -376,13 +376,19 @@ def due(store: Store, now: int, most: int, kick_ms: int, hold_ms: int, leisurely
             elif kicked <= now or kicked > now + kick_ms:
                 awaited = "ins" not in fields or "dl" in fields or "aside" in fields or "rs" not in fields
                 awaited = awaited or is_all_in(fields, fields.get("owed", 0))
-                if not awaited and len(passing) >= most_passing and (flows or most_passing == 0):
-                    left += 1
-                    if name in store.owing:
-                        store.owing[name] = round(now - 1 + left / 4096, 4)
-                    continue
+                if awaited:
+                    touch(store, now, name)["k"] = now + kick_ms
+                    push.append(name)
+                else:
+                    rested.append((fields["rs"], name))
+        rested.sort(key=lambda each: each[0])
+        room = most_passing if flows or most_passing == 0 else most
+        for number, (since, name) in enumerate(rested, 1):
+            if number <= room:
                 touch(store, now, name)["k"] = now + kick_ms
-                (push if awaited else passing).append(name)
+                passing.append(name)
+            elif since <= now and name in store.owing:
+                store.owing[name] = round(now - 1 + (number - room) / 4096, 4)
         for name in lowest(store.watched, most, now):
             fields = store.instances.get(name)
             if fields is None:

@@ -51,7 +51,7 @@ def register(instance: str, job: str | None) -> None:
 @click.command(epilog="Examples: tracker add 8a1c… 500; tracker add 8a1c… 500 --key ticket-17 --timeout 30s")
 @click.argument("instance")
 @click.argument("count", type=int)
-@click.option("--new", is_flag=True, help="Also when no record, no listing and nobody has named INSTANCE to the tracker yet.")
+@click.option("--new", is_flag=True, help="Also when the tracker does not know INSTANCE: not yet, or not any more.")
 @click.option("--key", metavar="KEY", help="Counts once, however often it is sent with this key (remembered for a week).")
 @click.option("--wait/--no-wait", default=True, help="Wait until the ledger has it (default), or only send it.")
 @click.option(
@@ -99,7 +99,7 @@ def add(instance: str, count: int, *, new: bool, key: str | None, wait: bool, ti
         )
         raise Transient(
             f"{instance}: {count} sent with key {key}, not applied after {timeout_s:g} s. {why} "
-            f"It may still be applied; to send it again is safe with --key {key}"
+            f"It may still be applied; to send it again is safe with --key {key}{' --new' if new else ''}"
         )
     click.echo(f"{instance}: {count} added")
 

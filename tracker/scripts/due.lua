@@ -23,12 +23,16 @@ if not LEDGER[9] then
   redis.call('HSET', P .. 'ledger', 'owed', int(sum))
 end
 local push, passing, look, totals, jobs = {}, {}, {}, {}, {}
+local function send(list, id)
+  redis.call('HSET', touch(id), 'k', int(NOW + kick))
+  list[#list + 1] = id
+end
 local ready = ready_at()
 if ready and ready <= NOW then
   local due = redis.call('ZRANGEBYSCORE', P .. 'owing', '-inf', NOW, 'LIMIT', 0, most)
   local flow = tonumber(redis.call('HGET', P .. 'ledger', 'flow') or nil) or 0
   local flows = flow <= NOW and NOW - flow <= 300
-  local most_passing, left = tonumber(ARGV[6]), 0
+  local most_passing, rested = tonumber(ARGV[6]), {}
   -- Where nothing has been applied for a moment, no more is to come that what rests could wait for.
   if tonumber(ARGV[5]) > 0 and most_passing > 0 and not flows then
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'owing', '(' .. int(NOW), int(NOW + tonumber(ARGV[5])), 'LIMIT', 0, most)) do
@@ -50,16 +54,17 @@ if ready and ready <= NOW then
     elseif lock > NOW and lock <= NOW + 60000 then redis.call('ZADD', P .. 'owing', 'XX', lock, id)
     elseif kicked <= NOW or kicked > NOW + kick then
       local awaited = not v[5] or v[7] or v[8] or not v[9] or is_all_in(v[4], v[5], tonumber(v[6]) or 0)
-      local list = awaited and push or passing
-      if not awaited and #passing >= most_passing and (flows or most_passing == 0) then
-        -- To the end of the line, so that it hides nobody from the next check. Those left stay in their order, as equal scores would go by name.
-        left = left + 1
-        redis.call('ZADD', P .. 'owing', 'XX', string.format('%.4f', NOW - 1 + left / 4096), id)
-      else
-        touch(id)
-        redis.call('HSET', k, 'k', int(NOW + kick))
-        list[#list + 1] = id
-      end
+      if awaited then send(push, id) else rested[#rested + 1] = {id = id, since = tonumber(v[9]), n = #rested} end
+    end
+  end
+  -- Whoever has waited for longest goes first, by the end of its rest: the scores change below, and equal ones would go by name.
+  table.sort(rested, function(a, b) return a.since < b.since or a.since == b.since and a.n < b.n end)
+  local room = (flows or most_passing == 0) and most_passing or tonumber(most)
+  for n, each in ipairs(rested) do
+    if n <= room then send(passing, each.id)
+    elseif each.since <= NOW then
+      -- To the end of the line, so that it hides nobody from the next check.
+      redis.call('ZADD', P .. 'owing', 'XX', string.format('%.4f', NOW - 1 + (n - room) / 4096), each.id)
     end
   end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'watched', '-inf', NOW, 'LIMIT', 0, most)) do

@@ -34,7 +34,7 @@
 --   counters                hash    what metrics count from the beginning: tracker/metrics.py names them
 --   k:<key>                 string  a manual count's idempotency key
 --   sync                    hash    the full listing: ok, tried (ms), took (ms), attempts, pages, why, times (that it succeeded), jobs_at (how many times when the jobs were last listed)
---   lease:<name>            string  taken with SET NX PX by whoever does the periodic work: tick, sync
+--   lease:<name>            string  taken with SET NX PX by whoever does the periodic work: tick, sync, jobs, drain
 --   heartbeat:<kind>:<name> string  JSON with expiry;   heartbeats  zset  "kind:name" -> expires (ms)
 --
 -- Fields of i:<instance>:

@@ -193,3 +193,45 @@ def test_a_listing_that_overlaps_one_whose_jobs_could_not_be_listed_asks_for_the
     others: list[asyncio.Task[object]] = []
     asyncio.run(overlap())
     assert check(ledger).jobs == ("job-1",)
+
+
+def test_a_birth_in_the_middle_of_a_walk_of_the_jobs_does_not_put_the_next_one_off(ledger: Ledger) -> None:
+    ledger.note_sync({"times": 2000})
+    import_api = ImportApi((Job("job-1", "submitted", ("i-1",)),))
+
+    class Reborn(ImportApi):
+        async def list_jobs(self, state: str, offset: int, limit: int) -> JobPage:
+            ledger.birth(ledger.positions([]).ledger, 2, [], settle_s=0, reason="test")
+            return JobPage((), 0)
+
+    sync(ledger, DatasetApi(), Reborn())
+    sync(ledger, DatasetApi(), import_api)
+    assert check(ledger).jobs == ("job-1",)
+
+
+def test_a_walk_of_the_jobs_that_was_cut_off_is_not_begun_again_by_the_next_listing(ledger: Ledger) -> None:
+    walks = []
+
+    class Slow(ImportApi):
+        async def list_jobs(self, state: str, offset: int, limit: int) -> JobPage:
+            walks.append(offset)
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        sync(ledger, DatasetApi(), Slow())
+    sync(ledger, DatasetApi(), Slow())
+    assert walks == [0]
+    ledger.client.delete("t:lease:jobs")
+    with pytest.raises(asyncio.CancelledError):
+        sync(ledger, DatasetApi(), Slow())
+
+
+@pytest.mark.parametrize("room, pushed", [(True, ("i-1",)), (False, ())])
+def test_a_check_without_room_leaves_those_in_passing_for_the_next(ledger: Ledger, room: bool, pushed: tuple[str, ...]) -> None:  # noqa: FBT001
+    ledger.follow("submitted", [Instance("i-1", "submitted", "j-1", 10, 0)])
+    ledger.client.hset("t:i:i-1", mapping={"rs": "1", "owed": "1"})
+    ledger.client.zadd("t:owing", {"i-1": 1})
+    ledger.end_lease("tick")
+    found = checking.check(ledger, SETTINGS, in_passing=room)
+    assert found is not None
+    assert found.in_passing == pushed

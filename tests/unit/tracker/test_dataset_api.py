@@ -248,7 +248,8 @@ def test_whatever_json_comes_it_is_an_instance_or_no_answer(value: object) -> No
     except ValueError:
         return
     assert 0 < len(instance.id) <= MAX_ID_CHARACTERS
-    assert len(instance.job_id or "") <= MAX_ID_CHARACTERS
+    assert all(len(text) <= MAX_ID_CHARACTERS for text in (instance.job_id or "", instance.state))
+    assert all(len(task) <= MAX_ID_CHARACTERS + 30 for task in instance.open_tasks)
     assert instance.total_observations is None or instance.total_observations >= 0
     assert abs(instance.inserted_observations) <= 2**63
     json.dumps([instance.id, instance.state, instance.job_id, instance.open_tasks], ensure_ascii=False).encode()

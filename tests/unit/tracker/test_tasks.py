@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -86,3 +87,30 @@ def test_what_gathered_during_a_push_is_waited_for(tasks: Any, queue: Queue, mon
     monkeypatch.setattr(tasks, "rooms", Rooms)
     tasks.push_counts.run(["i-1"])
     assert queue.messages == [(0, ["i-1"])]
+
+
+@pytest.mark.parametrize("waiting, in_passing", [(0, True), (99, True), (100, False), (199, False)])
+def test_a_check_asks_for_those_in_passing_only_where_they_have_room(
+    tasks: Any,
+    queue: Queue,
+    monkeypatch: pytest.MonkeyPatch,
+    waiting: int,
+    in_passing: bool,  # noqa: FBT001 -- a case
+) -> None:
+    asked = checked(tasks, queue, monkeypatch, waiting)
+    assert asked == [in_passing]
+
+
+def test_no_check_is_made_while_enough_waits(tasks: Any, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checked(tasks, queue, monkeypatch, 200) == []
+
+
+def checked(tasks: Any, queue: Queue, monkeypatch: pytest.MonkeyPatch, waiting: int) -> list[bool]:
+    """Run the periodic task with so many messages waiting; what it asked for."""
+    asked = []
+    queue.messages = [(0, [])] * waiting
+    for name in ("tend_history", "look_for_stuck", "rooms"):
+        monkeypatch.setattr(tasks, name, MagicMock())
+    monkeypatch.setattr(tasks.checking, "check", lambda *_, in_passing: asked.append(in_passing))
+    tasks.check_completion.run()
+    return asked
