@@ -8,8 +8,8 @@ INSTALLED := .venv/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(if $(UPGRADE),--upgrade)
-# What the environment lacks is taken from .env, if there is one: NAME=value lines, as docker-compose reads them too.
-DOTENV := if [ -f .env ]; then given=$$(export -p); set -a; . ./.env; set +a; eval "$$given"; fi; exec
+# What the environment lacks is taken from .env, if there is one: NAME=value lines, each value literally.
+DOTENV := $(BIN)/python -m tracker.dotenv
 # Without the ids, which only fill the page.
 FLOWER_COLUMNS := name,args,state,received,runtime,worker
 
@@ -82,13 +82,13 @@ format: install ## Put the code into shape
 	$(BIN)/ruff format .
 
 up: $(RUNNABLE) ## Run bridge, workers, beat and web against the services in the environment, or in .env
-	$(DOTENV) $(BIN)/tracker up
+	@$(DOTENV) $(BIN)/tracker up
 
 debug: $(RUNNABLE) ## The same, with logs for reading
-	$(DOTENV) env HUMAN_LOG=1 $(BIN)/tracker up
+	@$(DOTENV) env HUMAN_LOG=1 $(BIN)/tracker up
 
 flower: $(RUNNABLE) ## Watch the tasks in a browser (PORT=5555)
-	$(DOTENV) $(BIN)/celery -A tracker flower --address=127.0.0.1 --port=$(or $(PORT),5555) --tasks-columns=$(FLOWER_COLUMNS)
+	@$(DOTENV) $(BIN)/celery -A tracker flower --address=127.0.0.1 --port=$(or $(PORT),5555) --tasks-columns=$(FLOWER_COLUMNS)
 
 # By the oldest Python there is support for, Debian 12's: what it needs besides, newer ones need not mind; the other way round the
 # lock would lack it. Not by the `dev` extra: it names this project itself, which has no hash.

@@ -18,7 +18,7 @@ import redis
 from sandbox.publishers import encode_file, encode_inserted
 from tests.contract.batches import P0
 from tests.fuzz.mutation import body, edit, mutate
-from tracker import settings
+from tracker import dotenv, settings
 from tracker.api_client import clock
 from tracker.dataset_api import DatasetApi
 from tracker.decoding import decode_file_available, decode_inserted
@@ -188,6 +188,22 @@ def environment(random: Random) -> None:
             row.value.encode("utf-8", "surrogateescape")
 
 
+DOTENV = b"# a comment\nA=host=db user='x y'\n\nB='a # b'\nC=\"$d\"\nSYNC_INTERVAL=5s\n"
+
+
+def dotenv_file(random: Random) -> None:
+    """Any text is values that stand in it as they are, or one line for each mistake."""
+    text = mutate(DOTENV, random).decode("utf-8", "replace")
+    try:
+        found = dotenv.read(text)
+    except BadInput as error:
+        for line in str(error).split("\n"):
+            one_line(ValueError(line))
+            assert re.fullmatch(r"\.env, line \d+: expected .+", line), line
+    else:
+        assert all(f"{name}=" in text and value in text and "\0" not in value for name, value in found.items())
+
+
 # -- tasks --
 
 
@@ -243,5 +259,5 @@ class Messages:
         self.ledger.client.close()
 
 
-TARGETS: Mapping[str, Target] = {"decoding": decoding, "answers": answers, "environment": environment}
+TARGETS: Mapping[str, Target] = {"decoding": decoding, "answers": answers, "environment": environment, "dotenv": dotenv_file}
 """Those that need nothing beside them."""

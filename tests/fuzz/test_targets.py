@@ -14,7 +14,7 @@ from tests.fuzz.targets import DOCUMENTS, TARGETS, Messages, one_line
 from tracker.dataset_api import DatasetApi
 from tracker.errors import TrackerError
 
-EXAMPLES = {"decoding": 300, "answers": 150, "environment": 300}
+EXAMPLES = {"decoding": 300, "answers": 150, "environment": 300, "dotenv": 300}
 
 
 def a_little(run: Callable[[Random], None], examples: int) -> None:
