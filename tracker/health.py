@@ -175,6 +175,10 @@ class Examiner:
         self._overview = overview
         self._apis: Mapping[str, Api] = {IMPORT_API: import_api, DATASET_API: dataset_api}
         self._settings = settings
+        self._places = {
+            IMPORT_API: f"the Import API at {settings.import_api_addr} (IMPORT_API_ADDR)",
+            DATASET_API: f"the Dataset API at {settings.dataset_api_addr} (DATASET_API_ADDR)",
+        }
 
     async def examine(self, record: Callable[[Mapping[str, Finding]], object]) -> None:
         """Run all checks side by side; each is recorded as soon as it is done. None takes longer than `ALLOWED_S`."""
@@ -197,7 +201,9 @@ class Examiner:
 
     async def _ask(self, name: str, api: Api) -> dict[str, Finding]:
         answer = await api.health()
-        return {name: Finding(answer.status, answer.message, answer.status_code or 0)}
+        # Where it was asked, as most often the address is what is wrong.
+        message = answer.message if answer.status == "OK" else f"{self._places[name]}: {answer.message}"
+        return {name: Finding(answer.status, message, answer.status_code or 0)}
 
     def look_at_redis(self) -> dict[str, Finding]:
         """Run the checks that Redis alone can tell; blocks."""

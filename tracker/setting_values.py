@@ -241,14 +241,20 @@ def log_level(text: str) -> str:
 
 
 def mask_url(url: str) -> str:
-    """Hide the password of a URL, in `user:password@` and in `?password=`, also where the URL is otherwise malformed."""
+    """
+    Hide the password of a URL, in `user:password@` and in `?password=`, also where the URL is otherwise malformed.
+
+    A user without a password is hidden too, as it may be a token; the scheme stays, unless it is no such thing.
+    """
     url = re.sub(r"(?i)([?&][a-z_]*password=)[^&#]*", rf"\1{MASK}", url)
     head, at, tail = url.rpartition("@")
     if not at:
         return url
     scheme, slashes, account = head.partition("://")
     user, colon, _ = account.partition(":")
-    return f"{scheme}://{user}:{MASK}@{tail}" if slashes and colon else f"{MASK}@{tail}"
+    if not slashes or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
+        return f"{MASK}@{tail}"
+    return f"{scheme}://{user}:{MASK}@{tail}" if colon else f"{scheme}://{MASK}@{tail}"
 
 
 def url_secrets(url: str) -> tuple[str, ...]:

@@ -164,8 +164,8 @@ def test_an_api_is_as_it_says_itself() -> None:
     results = examine(
         empty(), dataset_api=StubApi(HealthAnswer("WARNING", 429, "busy")), import_api=StubApi(HealthAnswer("CRITICAL", None, "away"))
     )
-    assert results[DATASET_API] == Finding("WARNING", "busy", 429)
-    assert results[IMPORT_API] == Finding("CRITICAL", "away")
+    assert results[DATASET_API] == Finding("WARNING", "the Dataset API at http://localhost:22000 (DATASET_API_ADDR): busy", 429)
+    assert results[IMPORT_API] == Finding("CRITICAL", "the Import API at http://localhost:21800 (IMPORT_API_ADDR): away")
 
 
 def test_a_redis_that_is_away_is_the_one_critical_check_of_those_that_need_it() -> None:

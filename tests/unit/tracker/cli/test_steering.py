@@ -71,7 +71,7 @@ def test_an_api_that_does_not_answer_agrees_with_nobody(ledger: Ledger, api: Mod
     api.get_fate = lambda: "lost"
     result = run("reconcile", "i-1", "--fix", "--yes")
     assert (result.exit_code, one_line(result)) == (1, "i-1: they do not agree")
-    assert "could not be asked" in run("explain", "i-1").stdout
+    assert "The Dataset API at http://localhost:22000 (DATASET_API_ADDR) could not be asked: " in run("explain", "i-1").stdout
 
 
 @pytest.mark.usefixtures("api")
