@@ -18,8 +18,8 @@ class Told:
     """
     All that an explanation is made of.
 
-    `view` is None for an instance that the ledger does not know, `instance` where the API did not answer: `no_answer` says
-    so in a sentence then. `letters` are its dead letters, `now_s` is Redis' clock.
+    `view` is None for an instance that the ledger does not know, `instance` where the API did not tell: `no_answer` says
+    why in a sentence then, and `unknown` whether it knows no such instance. `letters` are its dead letters, `now_s` is Redis' clock.
     """
 
     instance_id: str
@@ -29,6 +29,7 @@ class Told:
     ledger: LedgerView
     letters: Sequence[DeadLetter]
     now_s: float
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ def _known(told: Told) -> list[str]:
             said.append(f"That is {over:,} more than the total.")
     else:
         said.append(told.no_answer)
+    if view is not None and view.ended_s is not None:
+        said.append(f"How it ended, and who decided that if a person did, is told by tracker history --instance {view.id}.")
     if told.letters:
         count = sum(letter.count or 0 for letter in told.letters)
         said.append(f"{in_number(len(told.letters), 'dead letter')} of it wait for a decision, {in_number(count, 'observation')} in all.")
@@ -127,6 +130,10 @@ def _next(told: Told) -> list[str]:
         (parked, f"mend the cause at the Dataset API, then tracker parked retry {name}; to give it up, tracker parked drop {name}"),
         (told.letters, f"decide about its dead letters: tracker dead-letters list --instance {name}"),
         (view is not None and view.ended_s is not None, "nothing, it has ended"),
+        (
+            told.unknown,
+            f"create it at the Dataset API, then it goes on by itself; a mistyped id is parked soon, then tracker parked drop {name}",
+        ),
         (stuck, f"it is stuck: {stuck}. Should nothing more come: tracker complete {name} --force, or tracker fail {name}"),
         (empty and not unsettled, f"nothing, unless the total stays 0: then tracker complete {name} --force, or tracker fail {name}"),
     )

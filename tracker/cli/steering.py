@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tracker.overview import Overview
     from tracker.settings import Settings
     from tracker.steering import Steering
+    from tracker.views import InstanceView
     from tracker.wiring import Rooms
 
 EFFECTS = {
@@ -146,16 +147,28 @@ def end(instance: str, state: str, by: str, reason: str, *, yes: bool) -> None:
     told = gather(settings, overview, rooms, instance)
     if told.view is None:
         raise Transient(f"{instance} is not followed: tracker register {instance} first")
-    owed = told.view.owed + (told.view.aside or 0)
-    if told.instance is not None and told.instance.state in (DONE | FAILED) - {state} and told.view.ended_s is not None:
-        raise Transient(f"{instance} had ended already: it is {told.instance.state} and stays so")
     became = told.instance.state if told.instance else f"not known ({told.no_answer})"
-    ask(f"{instance}, now {became}, will be set to {state}. {becomes_a_letter(owed)}", yes=yes)
+    if became in DONE | FAILED and told.view.ended_s is not None:
+        raise Transient(f"{instance} had ended already: it is {became} and stays so")
+    if told.unknown:
+        raise Transient(f"{instance}: the Dataset API knows no such instance, so there is no state to set{out_of_the_way(told.view)}")
+    if became in DONE | FAILED:
+        ask(f"{instance} is {became} at the Dataset API already; that will be noted here.", yes=yes)
+    else:
+        ask(f"{instance}, now {became}, will be set to {state}. {becomes_a_letter(told.view.owed + (told.view.aside or 0))}", yes=yes)
     with naming_redis(settings):
         ended = rooms.run(forcing.end(rooms.advancing, instance, state, rooms.steering, who=by, why=reason))
     click.echo(f"{instance}: {ended.outcome}")
     if ended.outcome != state:
         raise Transient(f"{instance} had ended already: it is {ended.outcome} and stays so")
+
+
+def out_of_the_way(view: "InstanceView") -> str:
+    """Say what can be done instead with an instance that the API does not know."""
+    if view.ended_s is not None:
+        return ""
+    drop = f"tracker parked drop {view.id}"
+    return f". To give it up: {drop}" if view.parked_since_s is not None else f". It is parked soon: {drop} gives it up then"
 
 
 def becomes_a_letter(owed: int) -> str:
@@ -179,16 +192,16 @@ def gather(settings: "Settings", overview: "Overview", rooms: "Rooms", instance_
     with naming_redis(settings):
         view, ledger, now_s = overview.instance(instance_id), overview.ledger_view(), overview.ledger.now_s()
         letters = tuple(Letters(overview.ledger.client, overview.ledger.prefix).find(Wanted(instance=instance_id), now_s))
-    answer, no_answer = None, ""
+    answer, no_answer, unknown = None, "", False
     try:
         answer = rooms.run(rooms.dataset_api.get_instance(instance_id))
     except UnknownInstance:
-        no_answer = "The Dataset API knows no such instance."
+        no_answer, unknown = "The Dataset API knows no such instance.", True
     except TurnedAway as error:
         no_answer = f"The Dataset API turns us away, see SERVICE_AUTH_TOKEN and DATASET_API_AUTH_TOKEN: {error}."
     except TrackerError as error:
         no_answer = f"The Dataset API at {settings.dataset_api_addr} (DATASET_API_ADDR) could not be asked: {error}."
-    return Told(instance_id, view, answer, no_answer, ledger, letters, now_s)
+    return Told(instance_id, view, answer, no_answer, ledger, letters, now_s, unknown)
 
 
 def steering_of(overview: "Overview") -> "Steering":

@@ -49,6 +49,10 @@ def test_one_that_gets_on_is_told_in_full() -> None:
             "To do: create it at the Dataset API, then tracker parked retry i-1; for a mistyped id, tracker parked drop i-1.",
         ),
         ({"end": "5", "st": "completed"}, "To do: nothing, it has ended."),
+        (
+            {"end": "5", "st": "completed"},
+            "How it ended, and who decided that if a person did, is told by tracker history --instance i-1.",
+        ),
         ({"hand": "7"}, "This ledger has counted 500 observations of it, 7 of them ever by hand."),
     ],
 )
@@ -93,6 +97,15 @@ def test_one_that_nobody_knows_is_said() -> None:
     said = explain(replace(told(None), view=None))
     assert said[0].startswith("i-1 is not known here")
     assert said[-1] == "To do: if it should be followed, tracker register i-1."
+
+
+def test_one_that_the_api_does_not_know_does_not_go_on_by_itself() -> None:
+    stranger = replace(told(None), unknown=True)
+    assert explain(stranger)[-1] == (
+        "To do: create it at the Dataset API, then it goes on by itself; a mistyped id is parked soon, then tracker parked drop i-1."
+    )
+    assert explain(replace(told(None, {"end": "5", "st": "completed"}), unknown=True))[-1] == "To do: nothing, it has ended."
+    assert "tracker parked retry i-1" in explain(replace(told(None, {"pk": "unknown", "pkd": "9000000"}), unknown=True))[-1]
 
 
 def test_what_hinders_everything_comes_first() -> None:

@@ -96,11 +96,35 @@ def test_an_instance_is_ended_by_force_with_a_reason(ledger: Ledger, api: ModelD
     assert run(*command, "--reason", "why", "--yes", "--by", "ann").stdout.endswith(f"i-1: {state}\n")
     assert api.instances["i-1"].state == state
     assert [entry["u"] for entry in history(ledger, "forced")] == ["ann"]
-    assert run(*command, "--reason", "why", "--yes").exit_code == 0
+    repeated = run(*command, "--reason", "why", "--yes")
+    assert (repeated.exit_code, one_line(repeated)) == (1, f"i-1 had ended already: it is {state} and stays so")
+    assert "will be set" not in repeated.stdout
     api.instances["i-1"].state = "published"
     again = run(*command, "--reason", "why", "--yes")
     assert (again.exit_code, one_line(again)) == (1, "i-1 had ended already: it is published and stays so")
     assert "will be set" not in again.stdout
+
+
+@pytest.mark.parametrize("command", [("complete", "i-9", "--force"), ("fail", "i-9")])
+def test_what_the_api_does_not_know_has_no_state_to_be_set(ledger: Ledger, api: ModelDatasetApi, command: tuple[str, ...]) -> None:
+    follow(ledger, "i-9")
+    refused = run(*command, "--reason", "why", "--yes")
+    told = "i-9: the Dataset API knows no such instance, so there is no state to set"
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert one_line(refused) == f"{told}. It is parked soon: tracker parked drop i-9 gives it up then"
+    assert api.calls == ["GET i-9"]
+    ledger.park(ledger.take("i-9", force=True), "unknown", "404")
+    assert one_line(run(*command, "--reason", "why", "--yes")) == f"{told}. To give it up: tracker parked drop i-9"
+
+
+@pytest.mark.parametrize("command, state", [(("complete", "i-1", "--force"), "completed"), (("fail", "i-1"), "failed")])
+def test_an_end_that_only_the_api_knows_is_noted(ledger: Ledger, api: ModelDatasetApi, command: tuple[str, ...], state: str) -> None:
+    follow(ledger, "i-1")
+    api.instances["i-1"].state = state
+    ended = run(*command, "--reason", "why", "--yes")
+    assert f"i-1 is {state} at the Dataset API already; that will be noted here." in ended.stdout
+    assert ended.exit_code == 0
+    assert not [call for call in api.calls if call.startswith("PUT")]
 
 
 @pytest.mark.usefixtures("api")
