@@ -1,12 +1,13 @@
 """What commands have in common that decide something for good: they say what they will do, ask, and note who and why."""
 
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
 from tracker.cli.acting import login_name, read_duration
-from tracker.errors import BadInput
+from tracker.errors import BadInput, Transient
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -28,10 +29,23 @@ def age(_ctx: click.Context, param: click.Parameter, value: str | None) -> float
 
 
 def ask(text: str, *, yes: bool, aside: bool = False) -> None:
-    """Say what will be done and let a person stop it; ends the command with exit code 1 when they do. `aside`: on stderr."""
+    """
+    Say what will be done and let a person stop it; ends the command with exit code 1 when they do. `aside`: on stderr.
+
+    Raises Transient where nobody can be asked: the input is at its end, and no terminal.
+    """
     click.echo(text, err=aside)
-    if not yes:
-        click.confirm("Go on?", abort=True, err=aside)
+    if yes:
+        return
+    try:
+        agreed = click.confirm("Go on?", err=aside)
+    except click.Abort as error:
+        if sys.stdin.isatty():
+            raise
+        click.echo(err=aside)  # the prompt has left its line open
+        raise Transient("there is nobody to ask here, so nothing was done; --yes goes on without asking") from error
+    if not agreed:
+        raise click.Abort
 
 
 def exactly_one_way(ids: tuple[str, ...], filters: dict[str, object], *, everything: bool) -> None:

@@ -123,6 +123,8 @@ def retry(names: tuple[str, ...], *, everything: bool, by: str, reason: str, yes
 
     For when the cause is mended. What cannot go on all the same is parked again.
     """
+    from tracker.findings import in_number
+
     exactly_one_way(names, wanted, everything=everything)
     settings, overview = opened()
     steering = steering_of(overview)
@@ -131,7 +133,7 @@ def retry(names: tuple[str, ...], *, everything: bool, by: str, reason: str, yes
         if not found.instances and not found.jobs:
             click.echo("nothing is parked like that")
             return
-        ask(f"{found.in_words} will be looked at again, {found.owed:,} observations owed.", yes=yes)
+        ask(f"{found.in_words} will be looked at again, {in_number(found.owed, 'observation')} owed.", yes=yes)
         done = sum(steering.retry_parked(view.id, who=by, why=reason) for view in found.instances)
         done += sum(steering.retry_job(job.id, who=by, why=reason) for job in found.jobs)
     click.echo(f"{done:,} will be looked at by the next check: tracker status")
@@ -158,7 +160,7 @@ def drop(names: tuple[str, ...], *, everything: bool, by: str, reason: str, yes:
         if not found.instances and not found.jobs:
             click.echo("nothing is parked like that")
             return
-        ask(f"{found.in_words} will be given up. The {found.owed:,} observations owed become dead letters.", yes=yes)
+        ask(f"{found.in_words} will be given up.{become_letters(found.owed)}", yes=yes)
         for view in found.instances:
             count = steering.give_up(view.id, who=by, why=reason, remember_s=remember_s, dead_letters_max=most)
             if count is None:
@@ -172,6 +174,13 @@ def drop(names: tuple[str, ...], *, everything: bool, by: str, reason: str, yes:
                 left.append(f"{job.id}: not given up, it is no longer parked")
     if left:
         raise Transient("\n".join(left))
+
+
+def become_letters(owed: int) -> str:
+    """Say what becomes of what is owed; nothing where nothing is."""
+    if not owed:
+        return ""
+    return f" The {owed:,} observations owed become dead letters." if owed > 1 else " The 1 observation owed becomes a dead letter."
 
 
 def opened() -> "tuple[Settings, Overview]":
@@ -198,7 +207,7 @@ def selected(overview: "Overview", names: Sequence[str], wanted: dict[str, Any])
         jobs = tuple(job for job in overview.jobs("parked", limit=MOST).items if job.id in strangers) if strangers else ()
         missing = [name for name in strangers if name not in {job.id for job in jobs}]
         if missing:
-            raise Transient("\n".join(f"{name}: is not parked" for name in missing))
+            raise Transient("\n".join(f"{name}: is not parked" for name in missing) + "; tracker parked list shows what is")
         return Waiting(instances, jobs)
 
     def takes(reason: str, since_s: float | None) -> bool:

@@ -104,7 +104,7 @@ def show(instance: str, as_json: bool) -> None:  # noqa: FBT001 -- a flag of the
     overview = open_overview(settings)
     view = overview.instance(instance)
     if view is None:
-        raise Transient(f"{instance}: no such instance is known here")
+        raise Transient(f"{instance}: no such instance is known here; tracker status --all lists those that are")
     if as_json:
         click.echo(json.dumps(views.as_json(view), indent=2))
         return

@@ -203,7 +203,27 @@ def test_what_is_given_up_becomes_a_dead_letter(ledger: Ledger, letters: Letters
     assert (letter.instance_id, letter.count, letter.reason) == ("i-9", 5, "given up by ann: a typo")
     follow(ledger, "i-2")
     result = run("parked", "drop", "i-2", "--yes")
-    assert (result.exit_code, one_line(result)) == (1, "i-2: is not parked")
+    assert (result.exit_code, one_line(result)) == (1, "i-2: is not parked; tracker parked list shows what is")
+
+
+@pytest.mark.parametrize(
+    "count, said", [(0, ""), (1, " The 1 observation owed becomes a dead letter."), (5, " The 5 observations owed become dead letters.")]
+)
+def test_giving_up_says_what_becomes_of_what_is_owed_where_there_is_any(ledger: Ledger, count: int, said: str) -> None:
+    follow(ledger, "i-1")
+    if count:
+        ledger.add_by_hand("i-1", count, "key")
+    ledger.park(ledger.take("i-1", force=True), "refused", "400")
+    assert run("parked", "drop", "i-1", "--yes").stdout.splitlines()[0] == f"1 instance will be given up.{said}"
+
+
+def test_where_nobody_can_answer_the_way_round_is_named(ledger: Ledger) -> None:
+    park(ledger)
+    result = run("parked", "drop", "i-9")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == "tracker: there is nobody to ask here, so nothing was done; --yes goes on without asking"
+    assert "Aborted" not in result.output
+    assert "Aborted" in run("parked", "drop", "i-9", answer="n\n").output
 
 
 def test_one_that_a_worker_holds_is_not_given_up(ledger: Ledger) -> None:

@@ -84,7 +84,7 @@ def test_show_tells_all_of_one_instance(ledger: Ledger) -> None:
 @pytest.mark.usefixtures("ledger")
 def test_show_of_an_unknown_instance_fails() -> None:
     result = run("show", "i-9")
-    assert (result.exit_code, one_line(result)) == (1, "i-9: no such instance is known here")
+    assert (result.exit_code, one_line(result)) == (1, "i-9: no such instance is known here; tracker status --all lists those that are")
 
 
 # -- settings --
