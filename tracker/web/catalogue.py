@@ -44,6 +44,10 @@ SORTS = ("attention", "newest", "record", "name", "progress")
 LISTS = ("jobs", "instances")
 
 
+LACKING, WITHOUT_TOTAL, FULL = "lacking", "without total", "full"
+"""What an instance under way is to those who ask for its end: something lacks of its total, it has none, or all is in."""
+
+
 @dataclass(slots=True)
 class Row:
     """What is kept of one instance: see `InstanceView`. `concern` is the lower the more it is for a person to look at."""
@@ -117,6 +121,7 @@ class Catalogue:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.rows: dict[str, Row] = {}
         self.open_jobs: Counter[str] = Counter()
+        self.importing: Counter[str] = Counter()
         self._members: dict[str, dict[str, None]] = {}
         self._clock = clock
         self._orders: dict[Wanted, tuple[float, float, list[str]]] = {}
@@ -143,6 +148,8 @@ class Catalogue:
             self._leave(row)
 
     def _count(self, row: Row, sign: int) -> None:
+        if _GROUPS[IMPORTING](row):
+            self.importing[WITHOUT_TOTAL if not row.total else LACKING if row.inserted < row.total else FULL] += sign
         if row.job and not row.ended:
             self.open_jobs[row.job] += sign
             if not self.open_jobs[row.job]:

@@ -172,7 +172,7 @@ class Pages:
         cards, lines = (self._cards(wanted, shown), []) if wanted.list == "jobs" else ([], self._lines(shown))
         with self.watch.lock:
             kept, jobs, left_s = len(self.watch.catalogue.rows), len(self.watch.catalogue.open_jobs), self.watch.left_s()
-            curve = self._curve()
+            no_end, curve = self.watch.no_end(), self._curve()
         return self._render(
             "imports",
             "imports",
@@ -187,6 +187,7 @@ class Pages:
             complete=self.watch.complete,
             open_jobs=jobs,
             left_s=left_s,
+            no_end=no_end,
             states=catalogue.STATES,
             sorts=SORT_NAMES,
         )

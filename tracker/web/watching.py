@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from tracker.errors import LedgerUnavailable
 from tracker.views import InstanceView
-from tracker.web.catalogue import Catalogue
+from tracker.web.catalogue import FULL, LACKING, WITHOUT_TOTAL, Catalogue
 from tracker.web.reading import ENDED, LIVE, Pulse, Reader
 from tracker.web.sampling import Curve, Paces
 
@@ -152,3 +152,16 @@ class Watch:
             if row is not None and row.total > row.inserted:
                 left.append(self.paces.left_s(name, row.total, row.inserted))
         return max((seconds for seconds in left if seconds is not None), default=None)
+
+    def no_end(self) -> str:
+        """Say why `left_s` is None. Hold `lock`."""
+        lacking, without, full = (self.catalogue.importing[kind] for kind in (LACKING, WITHOUT_TOTAL, FULL))
+        rows = (self.catalogue.rows.get(name) for name in self.paces.names())
+        if lacking and any(row and row.total > row.inserted and self.paces.of(row.id) is None for row in rows):
+            return "the pace is being measured"
+        if without and not lacking:
+            some = "one has" if without == 1 else f"{without:,} have"
+            return f"no end in sight: {some} no total yet" if full else "no end in sight: no total is known"
+        if full and not lacking:
+            return "all is in; the end is awaited"
+        return "no end in sight: nothing moves" if self.complete else "still being read"

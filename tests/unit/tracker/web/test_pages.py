@@ -57,6 +57,27 @@ def test_an_empty_system_says_what_will_show_up(client: Client) -> None:
     assert "Nothing is being imported" in client.get("/").text
 
 
+def test_no_end_in_sight_is_said_by_its_cause(ledger: Ledger, client: Client) -> None:
+    follow(ledger, "i-1", total=None)
+    assert "no end in sight: no total is known" in text_of(client.get("/").text)
+
+
+def test_a_list_of_one_page_says_only_how_many_there_are(ledger: Ledger, client: Client) -> None:
+    follow(ledger, "i-1")
+    ledger.park(ledger.take("i-1"), "refused", "400")
+    for page in (client.get("/parked").text, client.get("/?list=instances").text):
+        assert "1 to 1" not in text_of(page)
+        assert re.search(r"\b1 (parked )?instance\b", text_of(page))
+
+
+def test_no_dead_letters_are_said_once(ledger: Ledger, client: Client) -> None:
+    page = text_of(client.get("/letters").text)
+    assert "kept until somebody decides about it. There are none." in page
+    assert "newest first" not in page
+    ledger.client.xadd(f"{ledger.prefix}dead", {"at": 1000, "what": "counts", "reason": "short", "i": "i-1", "n": 5})
+    assert "decides about it. 1 dead letter, the newest first." in text_of(client.get("/letters").text)
+
+
 def test_without_a_total_there_is_no_percentage(ledger: Ledger, client: Client) -> None:
     follow(ledger, "i-1", total=None)
     page = client.get("/").text

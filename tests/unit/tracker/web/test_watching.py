@@ -72,6 +72,28 @@ def test_no_look_reads_more_than_a_stretch_however_many_there_are(ledger: Ledger
     assert reads[0] <= STRETCH + 100
 
 
+def test_where_no_end_can_be_told_it_is_said_why(ledger: Ledger, watch: Watch, clock: Clock) -> None:
+    assert watch.no_end() == "still being read"
+    watch.look()
+    assert watch.no_end() == "no end in sight: nothing moves"  # what is followed is parked, or nothing is
+    ledger.follow("submitted", [Instance("none", "submitted", "j", None, 0)])
+    watch.look()
+    assert watch.no_end() == "no end in sight: no total is known"
+    follow(ledger, "i-1", inserted=1000)
+    watch.look()
+    assert watch.no_end() == "no end in sight: one has no total yet"
+    follow(ledger, "i-2", inserted=10)
+    watch.look()
+    assert watch.no_end() == "the pace is being measured"
+    clock.now += 10
+    watch.look()
+    assert (watch.left_s(), watch.no_end()) == (None, "no end in sight: nothing moves")
+    for name in ("none", "i-2"):
+        ledger.client.delete(f"{ledger.prefix}i:{name}")
+    watch.look()
+    assert watch.no_end() == "all is in; the end is awaited"
+
+
 def test_what_redis_no_longer_holds_is_forgotten(ledger: Ledger, watch: Watch) -> None:
     follow(ledger, "i-1", "i-2")
     watch.look()
