@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from tracker import views
 from tracker.errors import BadInput
@@ -116,7 +117,7 @@ def concern(view: InstanceView) -> int:
 
 
 class Catalogue:
-    """The rows of all instances that are known, and the orders made of them."""
+    """The rows of all instances that are known, those first that were not read for longest; and the orders made of them."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.rows: dict[str, Row] = {}
@@ -136,9 +137,14 @@ class Catalogue:
             self._count(before, -1)
             if before.job != row.job:
                 self._leave(before)
+            del self.rows[view.id]
         self.rows[view.id] = row
         self._members.setdefault(row.job, {})[view.id] = None
         self._count(row, 1)
+
+    def stale(self, many: int) -> list[str]:
+        """The instances that were not read for longest: what Redis has forgotten is among them, as no list of its names it any more."""
+        return list(islice(self.rows, many))
 
     def drop(self, instance_id: str) -> None:
         """Forget an instance that Redis no longer holds."""

@@ -27,6 +27,9 @@ WATCHED_FOR_S = 30.0
 STRETCH, LONG_STRETCH, ENDED_STRETCH = 400, 2000, 200
 """Instances of a walk's next stretch: of those that change, of the same until all have been read once, of those that ended."""
 
+STALE_STRETCH = 50
+"""Instances of the catalogue that no walk came by for longest: looked up, as Redis may have forgotten them."""
+
 QUIET_S = 120.0
 """After so long without a record an instance has no pace; so those that stand still take no place from those that move."""
 
@@ -105,6 +108,8 @@ class Watch:
             ids = dict.fromkeys(pulse.moving)
             ids |= dict.fromkeys(self._live.step(LONG_STRETCH if self.behind else STRETCH))
             ids |= dict.fromkeys(self._ended.step(ENDED_STRETCH if self._ended.rounds else LONG_STRETCH))
+            with self.lock:
+                ids |= dict.fromkeys(self.catalogue.stale(STALE_STRETCH))
             self.read(ids)
         except LedgerUnavailable as error:
             self.trouble = str(error)

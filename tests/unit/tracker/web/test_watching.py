@@ -49,6 +49,19 @@ def test_all_are_read_in_the_first_looks_and_what_is_new_in_the_next(ledger: Led
     assert watch.catalogue.members("other") == ("new",)
 
 
+def test_what_redis_has_forgotten_is_forgotten_soon(ledger: Ledger, watch: Watch) -> None:
+    """No list names it any more, so no walk comes by; kept for ever, it would in the end leave no place for new ones."""
+    gone, kept = [f"gone-{number}" for number in range(120)], [f"kept-{number}" for number in range(30)]
+    follow(ledger, *gone, *kept)
+    watch.look()
+    ledger.client.zrem(f"{ledger.prefix}followed", *gone)
+    ledger.client.delete(*(f"{ledger.prefix}i:{name}" for name in gone))
+    for _ in range(5):
+        watch.look()
+    assert sorted(watch.catalogue.rows) == sorted(kept)
+    assert sorted(watch.catalogue.members("j")) == sorted(kept)
+
+
 def test_no_look_reads_more_than_a_stretch_however_many_there_are(ledger: Ledger, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[int] = []
     views = watch.reader.views
