@@ -10,6 +10,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --strip
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(if $(UPGRADE),--upgrade)
 # What the environment lacks is taken from .env, if there is one: NAME=value lines, each value literally.
 DOTENV := $(BIN)/python -m tracker.dotenv
+FLOWER_PORT := $(or $(PORT),5555)
 # Without the ids, which only fill the page.
 FLOWER_COLUMNS := name,args,state,received,runtime,worker
 
@@ -26,16 +27,18 @@ $(RUNNABLE): requirements/demo.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "make: needs Python 3.11 or newer; name one with: make install PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: this Python has no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv
-	$(PIP) --require-hashes -r requirements/demo.txt
-	$(PIP) --no-deps --no-build-isolation -e .
+	@echo "make: installing what running needs into .venv, which takes about a minute the first time"
+	@$(PIP) --require-hashes -r requirements/demo.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(INSTALLED): requirements/dev.txt $(RUNNABLE)
-	$(PIP) --require-hashes -r requirements/dev.txt
+	@echo "make: installing what tests and checks need into .venv, which takes about a minute the first time"
+	@$(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@
 
 demo: $(RUNNABLE) ## Run everything here and import five jobs (KEEP=1: stay up to look around)
-	$(BIN)/python -m sandbox.demo $(if $(KEEP),--keep)
+	$(BIN)/python -m sandbox.demo $(if $(filter-out 0,$(KEEP)),--keep)
 
 test: install ## Run all tests (ARGS="-k name": some of them)
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
@@ -88,7 +91,9 @@ debug: $(RUNNABLE) ## The same, with logs for reading
 	@$(DOTENV) env HUMAN_LOG=1 $(BIN)/tracker up
 
 flower: $(RUNNABLE) ## Watch the tasks in a browser (PORT=5555)
-	@$(DOTENV) $(BIN)/celery -A tracker flower --address=127.0.0.1 --port=$(or $(PORT),5555) --tasks-columns=$(FLOWER_COLUMNS)
+	@$(BIN)/python -c 'import socket, sys; socket.create_server(("127.0.0.1", int(sys.argv[1]))).close()' "$(FLOWER_PORT)" 2>/dev/null \
+		|| { echo "make: cannot listen at 127.0.0.1:$(FLOWER_PORT); name a free port with: make flower PORT=5600" >&2; exit 1; }
+	@$(DOTENV) $(BIN)/celery -A tracker flower --address=127.0.0.1 --port=$(FLOWER_PORT) --tasks-columns=$(FLOWER_COLUMNS)
 
 # By the oldest Python there is support for, Debian 12's: what it needs besides, newer ones need not mind; the other way round the
 # lock would lack it. Not by the `dev` extra: it names this project itself, which has no hash.

@@ -106,6 +106,6 @@ def test_make_hands_it_to_no_shell_and_echoes_nothing(target):
     makefile = (ROOT / "Makefile").read_text("utf-8")
     lines = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
     assert lines is not None
-    assert all(line.startswith("@") for line in lines[1].replace("\t", "").splitlines())
+    assert all(line.startswith("@") for line in lines[1].replace("\\\n", "").replace("\t", "").splitlines())
     assert "$(DOTENV) " in lines[1]
     assert re.search(r"^DOTENV := \$\(BIN\)/python -m tracker\.dotenv$", makefile, re.MULTILINE)
