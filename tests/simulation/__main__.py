@@ -72,7 +72,7 @@ def main() -> int:
                 wrong += 1
                 print(f"seed {seed}: {'; '.join(faults[:3])}\n    make simulate FIRST={seed} SEEDS=1 ON={on} VERBOSE=1", flush=True)
     rate = options.seeds / (time.monotonic() - started)
-    print(", ".join(f"{n:,} {what}" for what, n in sorted(happened.items())))
+    print(", ".join(f"{what}: {n:,}" for what, n in sorted(happened.items())))
     print(f"{options.seeds:,} schedules on the {on}, {wrong} wrong; {rate:.0f} a second")
     return 1 if wrong else 0
 
