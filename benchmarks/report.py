@@ -224,7 +224,9 @@ def draw(figures: dict[str, Runs], folder: Path) -> dict[str, str]:
             if values:
                 axes.plot(values, [(n + 1) / len(values) for n in range(len(values))], label=f"{words} ({len(values)} imports)")
         axes.set(xscale="log", xlabel="milliseconds from the last record to the completed job", ylabel="share of imports")
-        axes.legend(frameon=False)
+        for formatted in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            formatted("{x:.0f}")
+        axes.legend(frameon=False, loc="lower right")
         drawn["latency"] = "Completion latency: the share of imports that were completed within so many milliseconds"
         figure.savefig(folder / "latency.svg", bbox_inches="tight", metadata={"Date": None})
     if "memory" in figures:
@@ -233,7 +235,7 @@ def draw(figures: dict[str, Runs], folder: Path) -> dict[str, str]:
         for name in ("bridge", "apply", "push", "valkey"):
             axes.plot([each["records"] / 1e6 for each in samples], [each[name] / 2**20 for each in samples], label=name)
         axes.set(xlabel="million records worked off", ylabel="MiB resident", ylim=(0, None))
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.12), ncols=4)
         drawn["memory"] = "Memory of the processes while 5 million records are worked off"
         figure.savefig(folder / "memory.svg", bbox_inches="tight", metadata={"Date": None})
     plt.close("all")
