@@ -170,6 +170,9 @@ def test_a_page_says_that_redis_is_away_and_heals(today: System, open_page: Open
         today.stack.start("valkey")
     expect(page.locator("h1")).to_have_text(name)
     expect(lost.locator(".tiles")).to_be_visible()
+    # Celery ends a worker that held a message when Redis went, which was seen to take a minute: no other test is to wait for the next one.
+    today.count(name, 1)
+    today.wait_counted([name], timeout_s=120)
 
 
 def test_ids_are_text_whatever_they_hold(today: System, open_page: Open) -> None:
