@@ -50,6 +50,17 @@ def test_the_commit_decides_nothing(broker: Kafka, topic: str, join: Callable[..
     assert read(second, 3)[0][1][0] == (0, b"a")
 
 
+def test_nothing_is_committed_but_by_us(broker: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
+    publish(broker, topic, b"a")
+    member = join("g-none", topic)
+    place(member, dict.fromkeys(assigned(member), 0))
+    assert len(read(member, 1)) == 1
+    ends = time.monotonic() + 6.0  # the client's own interval is 5 s
+    while time.monotonic() < ends:
+        member.poll(0.2)
+    assert broker.committed("g-none") == {}
+
+
 def test_held_partitions_stay_in_the_group_while_polling_goes_on(broker: Kafka, topic: str, join: Callable[..., GroupConsumer]) -> None:
     member = join("g-pause", topic, session_s=1.5)
     partitions = assigned(member)
