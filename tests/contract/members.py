@@ -1,7 +1,9 @@
 """What tests of the Kafka room do with a member of a group, and how long they wait for it."""
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from kafka import KafkaProducer
@@ -57,6 +59,24 @@ def assigned(member: GroupConsumer, *, partitions: int = 2) -> frozenset[Partiti
 
     until(there, f"{partitions} partitions are assigned")
     return found[-1]
+
+
+@contextmanager
+def polled(member: GroupConsumer) -> Iterator[None]:
+    """Poll the member meanwhile, as every member of a group must be: the others wait for it when the group is formed anew."""
+    enough = threading.Event()
+
+    def poll() -> None:
+        while not enough.is_set():
+            member.poll(0.05)
+
+    thread = threading.Thread(target=poll)
+    thread.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        thread.join()
 
 
 def place(member: GroupConsumer, positions: dict[Partition, int]) -> None:

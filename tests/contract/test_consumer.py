@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from kafka.admin import NewPartitions
 from bridge.consumer import Cluster, Fenced, GroupConsumer
 from bridge.neighbours import Changes
 from sandbox.kafka import Kafka
-from tests.contract.members import DEADLINE_S, NEWER, assigned, changed, place, publish, read, until
+from tests.contract.members import DEADLINE_S, NEWER, assigned, changed, place, polled, publish, read, until
 from tracker.events import Partition, checksum
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")  # kafka-python's, of members that have left
@@ -134,20 +133,10 @@ def test_a_new_member_takes_partitions_and_a_leaving_one_gives_them_back(
 ) -> None:
     first, second = join("g-two", topic), join("g-two", topic)
     assigned(first)
-    enough = threading.Event()
-
-    def poll() -> None:
-        while not enough.is_set():
-            first.poll(0.05)
-
-    thread = threading.Thread(target=poll)
-    thread.start()
-    try:
+    with polled(first):
         mine = assigned(second, partitions=1)
-    finally:
-        enough.set()
-        thread.join()
-    assert changed(first).assigned == frozenset({Partition(topic, 0), Partition(topic, 1)}) - mine
+    with polled(second):  # an answer to the first that came between two polls is asked for again, and needs the second too
+        assert changed(first).assigned == frozenset({Partition(topic, 0), Partition(topic, 1)}) - mine
     second.close(2.0)
     assert len(assigned(first)) == 2
 
