@@ -43,16 +43,13 @@ class Ledger(pushing.Ledger, Protocol):
         """Set the instance aside for a person."""
 
     def state_put(self, turn: Turn, alive_s: float | None) -> float | None:
-        """A PUT of its state is about to be sent; seconds to wait for an older copy instead."""
+        """A PUT of its state is about to be sent, and its job to be looked at; seconds to wait for an older copy instead."""
 
     def state_not_put(self, turn: Turn) -> None:
         """That PUT never left."""
 
     def finish(self, turn: Turn, state: str) -> bool:
-        """It has ended; whether it should be pushed all the same."""
-
-    def expect_job(self, job_id: str) -> None:
-        """Put a job among those pending."""
+        """It has ended, and its job is to be looked at; whether it should be pushed all the same."""
 
     def take_job(self, job_id: str) -> JobTurn:
         """Take the job's lock."""
@@ -175,8 +172,6 @@ class Advancing:
 
     async def put_state(self, turn: Turn, instance: Instance, state: str) -> Advanced:
         """Set the state of an instance that was just read; its end is noted. Raises ComeAgain."""
-        if turn.job_id:
-            self.ledger.expect_job(turn.job_id)
         allowed_at = self.clock()
         # 2017's API takes `completed` from any state: an old copy could undo what an editor did since.
         wait_s = self.ledger.state_put(turn, self.rules.quarantine_s if instance.etag is None else None)
@@ -197,8 +192,6 @@ class Advancing:
 
     def note_end(self, turn: Turn, state: str) -> Advanced:
         """Note that it has ended, and have its job looked at; gives the lock back."""
-        if turn.job_id:
-            self.ledger.expect_job(turn.job_id)
         again = self.ledger.finish(turn, state)
         event = "instance_failed" if state in FAILED else "instance_completed"
         log.info(event, instance_id=turn.instance_id, job_id=turn.job_id, state=state)

@@ -261,7 +261,7 @@ class Ledger(Scripts):
 
     def state_put(self, turn: Turn, alive_s: float | None) -> float | None:
         """
-        A PUT of the instance's state is about to be sent.
+        A PUT of the instance's state is about to be sent; its job will be looked at.
 
         `alive_s` is how long an older copy can be on its way, None where If-Match holds it back. Returns None to go
         ahead, or the seconds until the older one is dead.
@@ -275,7 +275,11 @@ class Ledger(Scripts):
         self.run("state_put", turn.instance_id, turn.token, self._lease_ms, "never left", "")
 
     def finish(self, turn: Turn, state: str) -> bool:
-        """The instance has ended; gives the lock back. Returns whether it owes something all the same and should be pushed."""
+        """
+        The instance has ended; its job will be looked at. Gives the lock back.
+
+        Returns whether it owes something all the same and should be pushed.
+        """
         return bool(self.run("finish", turn.instance_id, turn.token, state, self._finished_ttl_ms, self._kick_ms)[1] == "1")
 
     # -- jobs -----------------------------------------------------------------------------------------------------

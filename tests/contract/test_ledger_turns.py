@@ -222,6 +222,17 @@ def test_a_count_by_hand_counts_once_per_key(ledger: Ledger) -> None:
     assert owed(ledger, "i-1") == 14
 
 
+def test_a_state_about_to_be_put_and_an_end_each_have_the_job_looked_at(ledger: Ledger) -> None:
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    turn = take_settled(ledger, "i-1")
+    ledger.state_not_put(turn)
+    assert ledger.due(10, 10, 0).jobs == ()
+    ledger.state_put(turn, None)
+    assert ledger.release_job(ledger.take_job("job-1"), "not ready") is False
+    ledger.finish(turn, "completed")
+    assert ledger.due(10, 10, 0).jobs == ("job-1",)
+
+
 def test_a_job_asked_for_again_while_it_is_looked_at_stays_pending(ledger: Ledger) -> None:
     ledger.expect_job("job-1")
     turn = ledger.take_job("job-1")

@@ -89,10 +89,10 @@ MUTANTS: dict[str, tuple[Patch, ...]] = {
     "siblings read before the PUT": (
         Patch(
             "tracker.completing:Advancing.put_state",
-            "self.ledger.expect_job(turn.job_id)\n",
-            "self.ledger.expect_job(turn.job_id)\n        await self.jobs([turn.job_id])\n",
+            "if wait_s is not None:\n",
+            "await self.jobs([turn.job_id])\n    if wait_s is not None:\n",
         ),
-        Patch("tracker.completing:Advancing.note_end", "self.ledger.expect_job(turn.job_id)", "pass"),
+        Patch("tests.simulation.scripts_turns:finish", 'expect(store, now, fields.get("job", ""))', "pass"),
         Patch("tracker.completing:Advancing.many", "if advanced.job_id:", "if False:"),
     ),
     "no epoch": (Patch("bridge.starting:Evidence.recreated", "return bool(topic_id and state.epoch) and", "return False and"),),

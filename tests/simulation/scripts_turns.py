@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.simulation.ledger_store import FULL, LOST, WRONG, Store
-from tests.simulation.scripts_prelude import Reply, held, is_all_in, ready_at, snapshot, touch
+from tests.simulation.scripts_prelude import Reply, expect, held, is_all_in, ready_at, snapshot, touch
 
 
 def take(store: Store, now: int, name: str, token: str, lease_ms: int, force: int, by: str = "", push: int = 0) -> Reply:
@@ -154,6 +154,7 @@ def state_put(store: Store, now: int, name: str, token: str, lease_ms: int, what
     if what == "never left":
         fields.pop("ps", None)
         return ["OK", ""]
+    expect(store, now, fields.get("job", ""))
     last = fields.get("ps")
     if last is not None and isinstance(alive_ms, int):
         last = min(last, now)
@@ -256,6 +257,7 @@ def finish(store: Store, now: int, name: str, token: str, state: str, remember_m
     store.followed.pop(name, None)
     store.watched.pop(name, None)
     leisurely = store.leisure.pop(name, None) is not None
+    expect(store, now, fields.get("job", ""))
     store.version += 1
     if owes:
         fields["k"] = now + kick_ms
@@ -275,11 +277,7 @@ def finish(store: Store, now: int, name: str, token: str, state: str, remember_m
 def expect_job(store: Store, now: int, job: str) -> Reply:
     if not job:
         return WRONG
-    fields = store.job_fields.setdefault(job, {})
-    fields["wanted"] = fields.get("wanted", 0) + 1
-    store.persist(f"j:{job}")
-    store.jobs[job] = now
-    store.version += 1
+    expect(store, now, job)
     return ["OK"]
 
 
