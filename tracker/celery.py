@@ -91,7 +91,8 @@ app.conf.update(
     broker_channel_error_retry=True,
     worker_cancel_long_running_tasks_on_connection_loss=False,
     task_publish_retry_policy={"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5},
-    # Flower reads these.
+    # Flower reads these; the consumer sees to it that no task waits for them.
+    worker_consumer="tracker.worker_events:Consumer",
     worker_send_task_events=True,
     task_send_sent_event=True,
     worker_hijack_root_logger=True,
