@@ -30,7 +30,7 @@ COMMANDS = {
     "resume": "steering",
     "dead-letters": "letters",
     "parked": "parked",
-    "recover": "acting",
+    "recover": "steering",
     "web": "running",
     "up": "running",
 }

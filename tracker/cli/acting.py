@@ -1,7 +1,7 @@
 """
-Commands that act: `register`, `add`, `check`, `sync`, `recover`.
+Commands that act: `register`, `add`, `check`, `sync`.
 
-All but `recover` send the very tasks that the bridge and Beat send, by name; a worker does the work.
+They send the very tasks that the bridge and Beat send, by name; a worker does the work.
 """
 
 import getpass
@@ -150,33 +150,6 @@ def sync() -> None:
     open_overview(settings)
     send(settings, "tracker.sync_active_instances", [])
     click.echo("the listing is sent for")
-
-
-@click.command(epilog='Example: tracker recover --reason "restored Redis from a backup" --yes')
-@click.option("--reason", default="tracker recover", show_default=True, help="Why; kept with the birth.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-def recover(reason: str, yes: bool) -> None:  # noqa: FBT001 -- a flag of the command line
-    """
-    Have the ledger born anew from Kafka and the two APIs.
-
-    The way out when the counts cannot be trusted. Everything is read again and compared with what the Dataset API has;
-    nothing is counted twice. Until that is done, nothing is pushed or completed.
-    """
-    settings = load_settings()
-    if not reason.strip() or not reason.isprintable():
-        raise BadInput(f"reason {reason!r}: expected printable characters")
-    overview = open_overview(settings)
-    view = overview.ledger_view()
-    if view.id is None:
-        raise Transient("there is no ledger: a bridge gives birth to it as soon as it is connected to Kafka")
-    if not yes:
-        alive = len(overview.heartbeats("bridge"))
-        bridges = f"{alive} alive" if alive else "NONE is alive, so everything stands still until one is"
-        click.echo(f"Ledger {view.id} is given up. A bridge reads all counts again from Kafka ({bridges}).")
-        click.confirm("Go on?", abort=True)
-    with naming_redis(settings):
-        void = overview.ledger.void(f"a person asked for it: {reason}", login_name())
-    click.echo(f"ledger {void} is void; the next one is born as soon as a bridge sees it: tracker status")
 
 
 def checked_id(value: str, name: str) -> str:

@@ -1,11 +1,11 @@
-"""Commands that steer: `explain`, `reconcile`, `complete`, `fail`, `pause`, `resume`."""
+"""Commands that steer: `explain`, `reconcile`, `complete`, `fail`, `pause`, `resume`, `recover`."""
 
 import json
 from typing import TYPE_CHECKING
 
 import click
 
-from tracker.cli.acting import checked_id
+from tracker.cli.acting import checked_id, login_name
 from tracker.cli.deciding import ask, deciding
 from tracker.cli.opening import load_settings, naming_redis, open_overview
 from tracker.errors import BadInput, TrackerError, Transient, TurnedAway, UnknownInstance
@@ -133,6 +133,35 @@ def resume(what: str, *, by: str, reason: str, yes: bool) -> None:
     with naming_redis(settings):
         new = steering_of(overview).resume(what, who=by, why=reason)
     click.echo(f"{what}: {'resumed' if new else 'not paused'}")
+
+
+@click.command(epilog='Example: tracker recover --reason "restored Redis from a backup" --yes')
+@click.option("--reason", default="tracker recover", show_default=True, help="Why; kept with the birth.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def recover(reason: str, yes: bool) -> None:  # noqa: FBT001 -- a flag of the command line
+    """
+    Have the ledger born anew from Kafka and the two APIs.
+
+    The way out when the counts cannot be trusted. Everything is read again and compared with what the Dataset API has;
+    nothing is counted twice. Until that is done, nothing is pushed or completed.
+    """
+    settings = load_settings()
+    if not reason.strip() or not reason.isprintable():
+        raise BadInput(f"reason {reason!r}: expected printable characters")
+    overview = open_overview(settings)
+    view = overview.ledger_view()
+    if view.id is None:
+        raise Transient("there is no ledger: a bridge gives birth to it as soon as it is connected to Kafka")
+    alive = len(overview.heartbeats("bridge"))
+    bridges = f"{alive} alive" if alive else "NONE is alive, so everything stands still until one is"
+    ask(
+        f"Ledger {view.id} is given up. A bridge reads all counts again from Kafka ({bridges}).\n"
+        "Imports that have ended are not shown here any more; the history and the APIs keep them.",
+        yes=yes,
+    )
+    with naming_redis(settings):
+        void = overview.ledger.void(f"a person asked for it: {reason}", login_name())
+    click.echo(f"ledger {void} is void; the next one is born as soon as a bridge sees it: tracker status")
 
 
 def end(instance: str, state: str, by: str, reason: str, *, yes: bool) -> None:

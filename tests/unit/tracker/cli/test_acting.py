@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from kombu.exceptions import OperationalError
 
-from tests.unit.tracker.cli.runs import PREFIX, follow, one_line, run
+from tests.unit.tracker.cli.runs import follow, one_line, run
 from tracker.events import MAX_COUNT
 from tracker.instance import Instance
 from tracker.ledger import Ledger
@@ -159,35 +159,3 @@ def test_a_key_that_was_used_for_something_else_is_a_mistake(ledger: Ledger, sen
     result = run("add", "i-2", "500", "--key", "k-1")
     assert (result.exit_code, sent) == (2, [])
     assert one_line(result) == "key 'k-1': has been used already, to add 500 to i 1"
-
-
-# -- recovering --
-
-
-def test_recover_makes_the_ledger_void(ledger: Ledger) -> None:
-    result = run("recover", "--yes", "--reason", "restored a backup")
-    assert result.exit_code == 0
-    assert ledger.state(()).void == "a person asked for it: restored a backup"
-
-
-@pytest.mark.parametrize("answer", ["n\n", "\n", ""])
-def test_recover_asks_first_and_does_nothing_without_a_yes(ledger: Ledger, answer: str) -> None:
-    result = run("recover", answer=answer)
-    assert result.exit_code == 1
-    assert "NONE is alive" in result.stdout
-    assert ledger.state(()).void == ""
-
-
-def test_recover_goes_on_after_a_yes(ledger: Ledger) -> None:
-    ledger.beat("bridge", "b", {}, 60)
-    result = run("recover", answer="y\n")
-    assert result.exit_code == 0
-    assert "(1 alive)" in result.stdout
-    assert ledger.state(()).void
-
-
-def test_recover_without_a_ledger_says_that_there_is_none(ledger: Ledger) -> None:
-    ledger.client.delete(f"{PREFIX}ledger")
-    result = run("recover", "--yes")
-    assert result.exit_code == 1
-    assert one_line(result).startswith("there is no ledger")

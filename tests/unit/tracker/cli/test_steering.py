@@ -1,4 +1,4 @@
-"""`explain`, `reconcile`, `complete`, `fail`, `pause`, `resume`."""
+"""`explain`, `reconcile`, `complete`, `fail`, `pause`, `resume`, `recover`."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.tracker.cli.runs import follow, history, one_line, run
+from tests.unit.tracker.cli.runs import PREFIX, follow, history, one_line, run
 from tests.unit.tracker.model_apis import ModelDatasetApi, ModelImportApi, Stored
 from tracker.completing import Advancing
 from tracker.instance import Job
@@ -147,3 +147,37 @@ def test_pausing_says_what_it_does_asks_and_is_shown_until_it_is_resumed(ledger:
     assert f"{what}: resumed" in run("resume", what, "--yes").stdout
     assert f"{what}: not paused" in run("resume", what, "--yes").stdout
     assert json.loads(run("status", "--json").stdout)["figures"]["ledger"]["paused"] == {}
+
+
+# -- recovering --
+
+
+def test_recover_makes_the_ledger_void(ledger: Ledger) -> None:
+    result = run("recover", "--yes", "--reason", "restored a backup")
+    assert result.exit_code == 0
+    assert ledger.state(()).void == "a person asked for it: restored a backup"
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", ""])
+def test_recover_asks_first_and_does_nothing_without_a_yes(ledger: Ledger, answer: str) -> None:
+    result = run("recover", answer=answer)
+    assert result.exit_code == 1
+    assert "NONE is alive" in result.stdout
+    assert "Imports that have ended are not shown here any more" in result.stdout
+    assert ("nobody to ask here" in result.stderr) == (answer == "")
+    assert ledger.state(()).void == ""
+
+
+def test_recover_goes_on_after_a_yes(ledger: Ledger) -> None:
+    ledger.beat("bridge", "b", {}, 60)
+    result = run("recover", answer="y\n")
+    assert result.exit_code == 0
+    assert "(1 alive)" in result.stdout
+    assert ledger.state(()).void
+
+
+def test_recover_without_a_ledger_says_that_there_is_none(ledger: Ledger) -> None:
+    ledger.client.delete(f"{PREFIX}ledger")
+    result = run("recover", "--yes")
+    assert result.exit_code == 1
+    assert one_line(result).startswith("there is no ledger")
