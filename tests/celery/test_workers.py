@@ -83,24 +83,6 @@ def test_a_batch_is_applied_and_its_instances_are_pushed(celery_setup: CeleryTes
     celery_setup.worker.wait_for_log("instance_later")  # there is no Dataset API here
 
 
-def test_flower_is_told_what_becomes_of_a_task(celery_setup: CeleryTestSetup, ledger: Ledger) -> None:
-    batch = counts(ledger, 0, ("i-1", 5))
-    told: list[str] = []
-
-    def note(event: dict[str, Any]) -> None:
-        if event.get("uuid") == batch.id:
-            told.append(event["type"])
-
-    with celery_setup.app.connection_for_read() as connection:
-        receiver = celery_setup.app.events.Receiver(connection, handlers={"*": note})
-        with receiver.consumer_context():
-            publish(celery_setup, batch)
-            for _ in receiver.consume(limit=None, timeout=DEADLINE_S):
-                if "task-succeeded" in told:
-                    break
-    assert [event for event in told if event != "task-sent"] == ["task-received", "task-started", "task-succeeded"]
-
-
 def test_what_no_worker_can_read_is_refused_before_the_ledger_changes(celery_setup: CeleryTestSetup, ledger: Ledger) -> None:
     good = counts(ledger, 0, ("i-1", 5))
     celery_setup.app.send_task(tasks.add_inserted_counts.name, kwargs=good.to_message() | {"format": 99})
