@@ -267,12 +267,12 @@ class Ledger(Scripts):
         ahead, or the seconds until the older one is dead.
         """
         alive = "" if alive_s is None else int(alive_s * 1000)
-        reply = self.run("state_put", turn.instance_id, turn.token, self._lease_ms, "send", alive)
+        reply = self.run("state_put", turn.instance_id, turn.token, self._lease_ms, "send", alive, turn.job_id or "")
         return int(reply[1]) / 1000 if reply[1] else None
 
     def state_not_put(self, turn: Turn) -> None:
         """That PUT never left."""
-        self.run("state_put", turn.instance_id, turn.token, self._lease_ms, "never left", "")
+        self.run("state_put", turn.instance_id, turn.token, self._lease_ms, "never left", "", "")
 
     def finish(self, turn: Turn, state: str) -> bool:
         """
@@ -280,7 +280,8 @@ class Ledger(Scripts):
 
         Returns whether it owes something all the same and should be pushed.
         """
-        return bool(self.run("finish", turn.instance_id, turn.token, state, self._finished_ttl_ms, self._kick_ms)[1] == "1")
+        ttls = self._finished_ttl_ms, self._kick_ms
+        return bool(self.run("finish", turn.instance_id, turn.token, state, *ttls, turn.job_id or "")[1] == "1")
 
     # -- jobs -----------------------------------------------------------------------------------------------------
 

@@ -92,7 +92,7 @@ MUTANTS: dict[str, tuple[Patch, ...]] = {
             "if wait_s is not None:\n",
             "await self.jobs([turn.job_id])\n    if wait_s is not None:\n",
         ),
-        Patch("tests.simulation.scripts_turns:finish", 'expect(store, now, fields.get("job", ""))', "pass"),
+        Patch("tests.simulation.scripts_turns:finish", "expect(store, now, job)", "pass"),
         Patch("tracker.completing:Advancing.many", "if advanced.job_id:", "if False:"),
     ),
     "no epoch": (Patch("bridge.starting:Evidence.recreated", "return bool(topic_id and state.epoch) and", "return False and"),),

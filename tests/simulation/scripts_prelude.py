@@ -109,14 +109,13 @@ def held(store: Store, now: int, name: str, token: str, lease_ms: int) -> Fields
 
 
 def expect(store: Store, now: int, job: str) -> None:
-    """A job whose state must be looked at, now or again."""
+    """`expect` of prelude.lua."""
     if not job:
         return
     fields = store.job_fields.setdefault(job, {})
     fields["wanted"] = fields.get("wanted", 0) + 1
     store.persist(f"j:{job}")
     store.jobs[job] = now
-    store.version += 1
 
 
 SNAPSHOT = ("owed", "aside", "total", "ins", "st", "job", "et", "dl", "bf", "im", "sent", "tr", "pk", "counted", "end")

@@ -147,20 +147,20 @@ def close_intent(
     return [*reply, "1"]
 
 
-def state_put(store: Store, now: int, name: str, token: str, lease_ms: int, what: str, alive_ms: int | str) -> Reply:
+def state_put(store: Store, now: int, name: str, token: str, lease_ms: int, what: str, alive_ms: int | str, job: str) -> Reply:
     fields = held(store, now, name, token, lease_ms)
     if fields is None:
         return LOST
     if what == "never left":
         fields.pop("ps", None)
         return ["OK", ""]
-    expect(store, now, fields.get("job", ""))
     last = fields.get("ps")
     if last is not None and isinstance(alive_ms, int):
         last = min(last, now)
         if now - last < alive_ms:
             return ["OK", str(last + alive_ms - now)]
     fields["ps"] = now
+    expect(store, now, job)
     store.version += 1
     return ["OK", ""]
 
@@ -246,7 +246,7 @@ def bury(
     return ["OK", str(count), "1"]
 
 
-def finish(store: Store, now: int, name: str, token: str, state: str, remember_ms: int, kick_ms: int) -> Reply:
+def finish(store: Store, now: int, name: str, token: str, state: str, remember_ms: int, kick_ms: int, job: str) -> Reply:
     fields = held(store, now, name, token, 1000)
     if fields is None:
         return LOST
@@ -257,7 +257,7 @@ def finish(store: Store, now: int, name: str, token: str, state: str, remember_m
     store.followed.pop(name, None)
     store.watched.pop(name, None)
     leisurely = store.leisure.pop(name, None) is not None
-    expect(store, now, fields.get("job", ""))
+    expect(store, now, job)
     store.version += 1
     if owes:
         fields["k"] = now + kick_ms
@@ -278,6 +278,7 @@ def expect_job(store: Store, now: int, job: str) -> Reply:
     if not job:
         return WRONG
     expect(store, now, job)
+    store.version += 1
     return ["OK"]
 
 

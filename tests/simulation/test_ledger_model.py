@@ -249,7 +249,8 @@ class Calls:
         ]
 
     def _state_put(self) -> list[Any]:
-        return [*self.held(), self.chance.choice(["send", "send", "never left"]), self.chance.choice(["", 15_000])]
+        pick = self.chance.choice
+        return [*self.held(), pick(["send", "send", "never left"]), pick(["", 15_000]), pick([*JOBS, ""])]
 
     def _release(self) -> list[Any]:
         name, token, _ = self.held()
@@ -264,7 +265,7 @@ class Calls:
         return [name, self.chance.choice(["", token]), "given up", self.chance.choice([0, 100_000]), FOR_EVER, lease, 10_000, ""]
 
     def _finish(self) -> list[Any]:
-        return [*self.held()[:2], self.chance.choice(["completed", "failed"]), FOR_EVER, 10_000]
+        return [*self.held()[:2], self.chance.choice(["completed", "failed"]), FOR_EVER, 10_000, self.chance.choice([*JOBS, ""])]
 
     def _expect_job(self) -> list[Any]:
         return [self.rarely(self.chance.choice(JOBS), "")]

@@ -1,4 +1,5 @@
--- The instance has ended; its job is to be looked at. Give its lock back. ARGV: instance, token, state, how long to remember it (ms), kick (ms)
+-- The instance has ended; give its lock back. ARGV: instance, token, state, how long to remember it (ms), kick (ms),
+-- job ("" for none): to be looked at
 -- Reply: OK, 1 when it owes something all the same and should be pushed
 local no = refusal()
 if no then return no end
@@ -20,7 +21,7 @@ if (not v[6] or v[9] ~= ARGV[3]) and (v[5] or not leisure) then
   if what == 'completed' and v[8] then took(NOW - tonumber(v[8])) end
   audit(what, id, v[7], 's', what == 'completed' and '' or ARGV[3], 'c', v[5], 'l', v[8])
 end
-expect(v[7])
+expect(ARGV[6])
 changed()
 if more then
   redis.call('HSET', k, 'k', int(NOW + tonumber(ARGV[5])))

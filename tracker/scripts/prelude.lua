@@ -343,13 +343,12 @@ local function held(id, token, lease_ms)
   return k
 end
 
--- A job whose state must be looked at, now or again. Nothing happens for none.
+-- A job ("" for none) whose state must be looked at, now or again.
 local function expect(job)
-  if not job or job == '' then return end
+  if job == '' then return end
   redis.call('HINCRBY', P .. 'j:' .. job, 'wanted', 1)
   redis.call('PERSIST', P .. 'j:' .. job)
   redis.call('ZADD', P .. 'jobs', NOW, job)
-  changed()
 end
 
 local LOST = {'LOST', 'the lock has passed to another worker'}
