@@ -1,5 +1,6 @@
 """The process: settings, connections, signals. `python -m bridge`, or `tracker-bridge`."""
 
+import argparse
 import os
 import signal
 import socket
@@ -124,7 +125,11 @@ def run(chosen: settings.Settings) -> int:
 
 
 def main() -> NoReturn:
-    """Run the console script."""
+    """Run the console script. It takes no arguments but --help and --version: one that is mistyped must not join the group."""
+    parser = argparse.ArgumentParser("tracker-bridge", description="Read the topics and hand what they tell to the workers, until stopped.")
+    parser.epilog = "Everything is set by the environment: see `tracker settings`."
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    parser.parse_args()
     try:
         chosen = settings.load()
     except BadInput as error:

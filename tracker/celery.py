@@ -91,8 +91,7 @@ app.conf.update(
     broker_channel_error_retry=True,
     worker_cancel_long_running_tasks_on_connection_loss=False,
     task_publish_retry_policy={"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5},
-    # Flower reads these; the consumer sees to it that no task waits for them.
-    worker_consumer="tracker.worker_events:Consumer",
+    # Flower reads these.
     worker_send_task_events=True,
     task_send_sent_event=True,
     worker_hijack_root_logger=True,
@@ -135,6 +134,7 @@ class Heartbeat(bootsteps.StartStopStep):
         """Called by Celery with the worker that starts."""
         super().__init__(parent, **kwargs)
         self._ledger = heartbeat_ledger()
+        self._failing = logs.Spell()
         self._timer: Any = None
 
     def start(self, parent: Any) -> None:  # noqa: ANN401 -- Celery's types
@@ -153,7 +153,10 @@ class Heartbeat(bootsteps.StartStopStep):
         try:
             self._ledger.beat("worker", parent.hostname, info, ttl_s=3 * HEARTBEAT_S)
         except Exception as error:  # noqa: BLE001 -- a sign of life that fails must never end a worker
-            log.warning("heartbeat_failed", error=str(error))
+            if self._failing.begins(str(error)):
+                log.warning("heartbeat_failed", error=str(error))
+        else:
+            self._failing.ends()
 
 
 app.steps["worker"].add(Heartbeat)
@@ -165,6 +168,7 @@ def _beat_heartbeat(**_: Any) -> None:  # noqa: ANN401 -- a signal's arguments
     """Beat says that it lives, and when it last sent the tick."""
     ledger = heartbeat_ledger()
     name = f"{host_name()}-{os.getpid()}"
+    failing = logs.Spell()
 
     def forever() -> None:
         while True:
@@ -172,7 +176,10 @@ def _beat_heartbeat(**_: Any) -> None:  # noqa: ANN401 -- a signal's arguments
                 info = {"pid": os.getpid(), "host": host_name(), "last_tick": _last_tick.get("tracker.check_completion")}
                 ledger.beat("beat", name, info, ttl_s=3 * HEARTBEAT_S)
             except Exception as error:  # noqa: BLE001 -- a sign of life that fails must never end Beat
-                log.warning("heartbeat_failed", error=str(error))
+                if failing.begins(str(error)):
+                    log.warning("heartbeat_failed", error=str(error))
+            else:
+                failing.ends()
             time.sleep(min(HEARTBEAT_S, max(1.0, config.check_complete_interval_s)))
 
     threading.Thread(target=forever, name="heartbeat", daemon=True).start()

@@ -55,8 +55,8 @@ def _known(told: Told) -> list[str]:
         of = f" of job {view.job_id}" if view.job_id else ""
         said.append(f"{told.instance_id}{of} is {view.state} as far as the tracker knows.")
         if view.counted or view.by_hand:
-            by_hand = f", {view.by_hand:,} of them ever by hand" if view.by_hand else ""
-            said.append(f"This ledger has counted {in_number(view.counted, 'observation')} of it{by_hand}.")
+            by_hand = f" By hand, {view.by_hand:,} have ever been added." if view.by_hand else ""
+            said.append(f"This ledger has counted {in_number(view.counted, 'observation')} of it.{by_hand}")
         since_s = last_progress_s(view)
         if since_s is not None and view.ended_s is None:
             said.append(f"The last thing that happened to it was {age_in_words(told.now_s - since_s)} ago.")
@@ -74,7 +74,9 @@ def _known(told: Told) -> list[str]:
         said.append(f"How it ended, and who decided that if a person did, is told by tracker history --instance {view.id}.")
     if told.letters:
         count = sum(letter.count or 0 for letter in told.letters)
-        said.append(f"{in_number(len(told.letters), 'dead letter')} of it wait for a decision, {in_number(count, 'observation')} in all.")
+        waits = "waits" if len(told.letters) == 1 else "wait"
+        letters = f"{in_number(len(told.letters), 'dead letter')} of it {waits} for a decision"
+        said.append(f"{letters}, {in_number(count, 'observation')} in all.")
     return said
 
 
@@ -90,7 +92,8 @@ def _awaited(told: Told) -> list[str]:
     if view.intent is not None:
         said.append(f"A PUT of {view.intent.delta:,} was sent {age_in_words(view.intent.age_s)} ago; what came of it is not known yet.")
     if view.owed:
-        said.append(f"{in_number(view.owed, 'observation')} are owed and wait to be pushed.")
+        among = ", those of this PUT among them" if view.intent is not None else ""
+        said.append(f"{in_number(view.owed, 'observation')} are owed and wait to be pushed{among}.")
     total = instance.total_observations if instance is not None else view.total
     inserted = instance.inserted_observations if instance is not None else view.inserted
     if not total:
@@ -104,7 +107,7 @@ def _awaited(told: Told) -> list[str]:
         said.append(f"It is not completed before these are done: {tasks}.")
     if view.reason:
         again = f", the next try is in {max(0.0, view.next_try_s - told.now_s):.0f} s" if view.next_try_s else ""
-        said.append(f"The last try failed: {view.reason}{again}.")
+        said.append(f"The last try failed: {view.reason.rstrip('.')}{again}.")
     return said
 
 
@@ -122,6 +125,7 @@ def _next(told: Told) -> list[str]:
         ),
         ("pushes" in ledger.paused, f"the pushes are {paused(ledger, 'pushes', told.now_s, 'nothing is pushed or completed')}"),
         (not ledger.ready, "nothing. The ledger has just been born; it goes on by itself when all of Kafka is read again"),
+        (view is None and told.unknown, f"nothing, if the id is mistyped; else create it at the Dataset API, then tracker register {name}"),
         (view is None, f"if it should be followed, tracker register {name}"),
         (
             parked and view is not None and view.parked_kind == "unknown",

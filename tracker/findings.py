@@ -96,7 +96,8 @@ def redis_server(seen: Seen) -> Finding:
 def ledger(seen: Seen) -> Finding:
     """Whether the ledger is there, verified, and ready to be pushed from."""
     book, now_s = seen.figures.ledger, seen.figures.now_s
-    age = f"born {age_in_words(now_s - (book.born_s or now_s))} ago ({book.reason})"
+    why = f" ({book.reason})" if book.number > 1 else ", the first"
+    age = f"born {age_in_words(now_s - (book.born_s or now_s))} ago{why}"
     rest = f"{in_number(book.unpassed, 'partition')} still read anew" if book.unpassed else f"ready in {book.ready_in_s or 0:.0f} s"
     young = book.number > 1 and book.born_s is not None and now_s - book.born_s < YOUNG_BIRTH_S
     cases: tuple[tuple[object, Status, str], ...] = (
@@ -243,7 +244,7 @@ def history(seen: Seen) -> Finding:
     draining, now_s = seen.draining, seen.figures.now_s
     held = in_number(draining.entries, "entry", "entries")
     if not draining.configured:
-        return Finding("OK", f"{held} in Redis; no database keeps it (DB_ACCESS)")
+        return Finding("OK", f"{held} in Redis; no database keeps it (the workers have no DB_ACCESS)")
     troubles = []
     if draining.failures:
         waiting = "" if draining.waiting_s is None else f"; the oldest entry it lacks is {age_in_words(draining.waiting_s)} old"

@@ -67,7 +67,7 @@ async def end(advancing: Advancing, instance_id: str, state: str, steering: Stee
             ended = await forced.put_state(turn, instance, state)
     except ComeAgain as later:
         advancing.ledger.release(turn, delay_s=later.delay_s, reason=later.why, watch_s=later.delay_s)
-        raise Transient(f"{instance_id}: {later.why}") from later
+        raise Transient(f"{instance_id} has not ended here: {later.why}. To say it again is safe") from later
     if ended.job_id:
         await advancing.jobs([ended.job_id])
     return ended

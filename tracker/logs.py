@@ -41,6 +41,22 @@ class _Handler(logging.StreamHandler[TextIO]):
         print(f"{NAMESPACE}: a log line of {record.name} is lost: {type(sys.exc_info()[1]).__name__}", file=sys.stderr)  # noqa: T201
 
 
+class Spell:
+    """A trouble that comes again and again: it is to be written when it comes, and when its reason is another one."""
+
+    def __init__(self) -> None:
+        self._reason: str | None = None
+
+    def begins(self, reason: str) -> bool:
+        """Note the trouble; returns whether it is to be written."""
+        new, self._reason = reason != self._reason, reason
+        return new
+
+    def ends(self) -> None:
+        """Note that all is well."""
+        self._reason = None
+
+
 def configure(*, human: bool, level: str, secrets: Iterable[str] = (), stream: TextIO | None = None) -> None:
     """
     Send the logs of this process to `stream` (default: stdout), those of the standard library's `logging` too.

@@ -25,6 +25,7 @@ from tracker.celery import app
 from tracker.errors import LedgerUnavailable, LettersFull
 from tracker.events import Batch
 from tracker.history import draining
+from tracker.logs import Spell
 from tracker.wiring import rooms
 
 log = structlog.get_logger(__name__)
@@ -145,13 +146,27 @@ def complete_jobs(job_ids: list[str]) -> None:
     rooms().run(rooms().advancing.jobs(job_ids))
 
 
-@app.task(name="tracker.check_completion", bind=True, **RETRY)
+_put_off = Spell()
+
+
+@app.task(name="tracker.check_completion", bind=True)  # not tried again: the next one is sent in a moment
 def check_completion(self: Task, instance_ids: list[str] | None = None) -> None:
     """Set in motion what is due; with ids, look at these instances now."""
     if instance_ids:
         named = [counting.check_id(name, "instance id") for name in instance_ids]
         complete_instances.apply_async((named,), {"force": True}, argsrepr=_names(named), headers={"by": asked_by(self)})
         return
+    try:
+        check_what_is_due()
+    except LedgerUnavailable as error:
+        if _put_off.begins(str(error)):
+            log.warning("check_put_off", reason=str(error))
+    else:
+        _put_off.ends()
+
+
+def check_what_is_due() -> None:
+    """Look for what is due, and send a task for each. Raises LedgerUnavailable."""
     tend_history()
     look_for_stuck()
     room = room_for_pushes()

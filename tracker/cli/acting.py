@@ -17,6 +17,7 @@ from tracker.errors import BadInput, LedgerUnavailable, Transient
 if TYPE_CHECKING:
     from tracker.overview import Overview
     from tracker.settings import Settings
+    from tracker.views import LedgerView
 
 POLL_S = 0.05
 """How often it is looked whether a count is applied."""
@@ -43,7 +44,10 @@ def register(instance: str, job: str | None) -> None:
     """
     settings = load_settings()
     arguments = [checked_id(instance, "instance id"), checked_id(job, "job id") if job is not None else None]
-    open_overview(settings)
+    overview = open_overview(settings)
+    with naming_redis(settings):
+        if trouble := not_in_use(overview.ledger_view()):
+            raise Transient(f"{instance} is not registered: {trouble}")
     send(settings, "tracker.register_instance", arguments)
     click.echo(f"{instance}: will be followed")
 
@@ -89,16 +93,9 @@ def add(instance: str, count: int, *, new: bool, key: str | None, wait: bool, ti
         click.echo(f"{instance}: {count} sent with key {key}")
         return
     if not applied_in_time(overview, key, timeout_s):
-        view = overview.ledger_view()
-        why = (
-            "Does a worker serve tracker.control?"
-            if view.verified
-            else "No bridge has verified the ledger yet."
-            if view.id
-            else "There is no ledger yet."
-        )
+        why = not_in_use(overview.ledger_view()) or "does a worker serve tracker.control?"
         raise Transient(
-            f"{instance}: {count} sent with key {key}, not applied after {timeout_s:g} s. {why} "
+            f"{instance}: {count} sent with key {key}, not applied after {timeout_s:g} s: {why} "
             f"It may still be applied; to send it again is safe with --key {key}{' --new' if new else ''}"
         )
     click.echo(f"{instance}: {count} added")
@@ -150,6 +147,13 @@ def sync() -> None:
     open_overview(settings)
     send(settings, "tracker.sync_active_instances", [])
     click.echo("the listing is sent for")
+
+
+def not_in_use(view: "LedgerView") -> str:
+    """Why no task can change the ledger now, "" where it can."""
+    if view.verified and view.id:
+        return ""
+    return "no bridge has verified the ledger yet." if view.id else "there is no ledger yet: a bridge has to be connected to Kafka once."
 
 
 def checked_id(value: str, name: str) -> str:

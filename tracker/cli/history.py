@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tracker.cli.opening import load_settings, naming_redis, open_overview
+from tracker.errors import BadInput
 
 if TYPE_CHECKING:
     from tracker.history.reading import History
@@ -26,7 +27,10 @@ def history(instance_id: str | None, job_id: str | None, what: str | None, since
     settings = load_settings()
     book = open_history(settings)
     with naming_redis(settings):
-        told = book.ask(limit=limit, instance_id=instance_id, job_id=job_id, what=what, since=since)
+        try:
+            told = book.ask(limit=limit, instance_id=instance_id, job_id=job_id, what=what, since=since)
+        except BadInput as error:
+            raise BadInput(f"--{error}") from error  # it names the parameter, which is the option's name
     if told.trouble:
         click.echo(f"tracker: {told.trouble}; this is what Redis holds", err=True)
     if as_json:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tracker.errors import LedgerUnavailable, Transient
+from tracker.errors import BadInput, LedgerUnavailable, Transient
 
 if TYPE_CHECKING:
     from tracker.overview import Overview
@@ -28,14 +28,22 @@ def open_overview(settings: "Settings") -> "Overview":
     return overview
 
 
+def refuse_job(overview: "Overview", instance: str) -> None:
+    """Refuse a job's id where an instance's is wanted. Raises BadInput."""
+    if job := overview.job(instance):
+        raise BadInput(f"{instance} is a job, not an instance; of it: {', '.join(job.instances) or 'none that is known here'}")
+
+
 @contextmanager
 def naming_redis(settings: "Settings") -> Iterator[None]:
-    """Say which Redis it is that does not answer."""
+    """Say which Redis it is that does not answer. What a Redis that answers says of its ledger stands by itself."""
     from tracker.setting_values import mask_url
 
     try:
         yield
     except LedgerUnavailable as error:
-        cause = str(error).removeprefix("Redis does not answer: ").removeprefix("Redis refuses: ")
-        verb = "refuses" if "refuses" in str(error) else "does not answer"
-        raise Transient(f"Redis at {mask_url(settings.redis_url.get_secret_value())} {verb}: {cause}") from error
+        for verb in ("does not answer", "refuses"):
+            if str(error).startswith(f"Redis {verb}: "):
+                where = f"Redis at {mask_url(settings.redis_url.get_secret_value())}"
+                raise Transient(str(error).replace("Redis", where, 1)) from error
+        raise

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracker.cli.opening import load_settings, naming_redis, open_overview
+from tracker.cli.opening import load_settings, naming_redis, open_overview, refuse_job
 from tracker.errors import LedgerUnavailable, Transient
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def show(instance: str, as_json: bool) -> None:  # noqa: FBT001 -- a flag of the
     overview = open_overview(settings)
     view = overview.instance(instance)
     if view is None:
+        refuse_job(overview, instance)
         raise Transient(f"{instance}: no such instance is known here; tracker status --all lists those that are")
     if as_json:
         click.echo(json.dumps(views.as_json(view), indent=2))

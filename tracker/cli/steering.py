@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracker.cli.acting import checked_id, login_name
+from tracker.cli.acting import checked_id
 from tracker.cli.deciding import ask, deciding
-from tracker.cli.opening import load_settings, naming_redis, open_overview
+from tracker.cli.opening import load_settings, naming_redis, open_overview, refuse_job
 from tracker.errors import BadInput, TrackerError, Transient, TurnedAway, UnknownInstance
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ def explain(instance: str, as_json: bool) -> None:  # noqa: FBT001 -- a flag of 
     from tracker import explaining
 
     settings = load_settings()
-    told = gather(settings, open_overview(settings), make_rooms(settings), checked_id(instance, "instance id"))
+    overview = open_overview(settings)
+    told = gather(settings, overview, make_rooms(settings), checked_id(instance, "instance id"))
+    if told.view is None and told.instance is None:
+        refuse_job(overview, instance)
     sentences = explaining.explain(told)
     click.echo(json.dumps({"id": instance, "sentences": sentences}, indent=2) if as_json else "\n".join(sentences))
 
@@ -60,12 +63,15 @@ def reconcile(instance: str, *, fix: bool, dry_run: bool, by: str, reason: str, 
     click.echo("\n".join(found.sentences))
     if found.agree:
         return
+    if told.instance is None:
+        hint = out_of_the_way(told.view) if told.unknown and told.view is not None else ""
+        raise Transient(f"{instance}: it cannot be told whether they agree{hint}")
     if not fix or not found.remedy:
         raise Transient(f"{instance}: they do not agree{f'; --fix would {found.remedy}' if found.remedy else ''}")
     ask(f"It will be tried to {found.remedy}.", yes=yes)
     with naming_redis(settings):
         if told.view is None:
-            overview.ledger.register(instance, told.instance.job_id if told.instance else None, by)
+            overview.ledger.register(instance, told.instance.job_id, by)
         if told.view is not None and told.view.parked_since_s is not None:
             rooms.steering.retry_parked(instance, who=by, why=reason)
         outcome = rooms.run(forcing.settle(rooms.advancing, instance, who=by))
@@ -136,9 +142,8 @@ def resume(what: str, *, by: str, reason: str, yes: bool) -> None:
 
 
 @click.command(epilog='Example: tracker recover --reason "restored Redis from a backup" --yes')
-@click.option("--reason", default="tracker recover", show_default=True, help="Why; kept with the birth.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-def recover(reason: str, yes: bool) -> None:  # noqa: FBT001 -- a flag of the command line
+@deciding
+def recover(*, by: str, reason: str, yes: bool) -> None:
     """
     Have the ledger born anew from Kafka and the two APIs.
 
@@ -146,6 +151,7 @@ def recover(reason: str, yes: bool) -> None:  # noqa: FBT001 -- a flag of the co
     nothing is counted twice. Until that is done, nothing is pushed or completed.
     """
     settings = load_settings()
+    reason = reason or "tracker recover"
     if not reason.strip() or not reason.isprintable():
         raise BadInput(f"reason {reason!r}: expected printable characters")
     overview = open_overview(settings)
@@ -156,11 +162,11 @@ def recover(reason: str, yes: bool) -> None:  # noqa: FBT001 -- a flag of the co
     bridges = f"{alive} alive" if alive else "NONE is alive, so everything stands still until one is"
     ask(
         f"Ledger {view.id} is given up. A bridge reads all counts again from Kafka ({bridges}).\n"
-        "Imports that have ended are not shown here any more; the history and the APIs keep them.",
+        "Imports that have ended may not be shown here any more; the history and the APIs keep them.",
         yes=yes,
     )
     with naming_redis(settings):
-        void = overview.ledger.void(f"a person asked for it: {reason}", login_name())
+        void = overview.ledger.void(f"a person asked for it: {reason}", by)
     click.echo(f"ledger {void} is void; the next one is born as soon as a bridge sees it: tracker status")
 
 

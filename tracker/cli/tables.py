@@ -1,5 +1,6 @@
 """How things are shown in a terminal."""
 
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -78,7 +79,9 @@ def status_view(
     unwell = [(name, finding) for name, finding in findings.items() if finding.status != "OK"]
     if unwell:
         parts += [
-            Text.assemble(_status(finding), f" {name}: {_by_name(finding, instances, jobs) if name == SET_ASIDE else finding.message}")
+            Text.assemble(
+                _status(finding), f" {name}: {_by_name(finding, figures, instances, jobs) if name == SET_ASIDE else finding.message}"
+            )
             for name, finding in unwell
         ]
     else:
@@ -90,15 +93,17 @@ def status_view(
     return Group(*parts)
 
 
-def _by_name(finding: Finding, instances: Page[InstanceView], jobs: Page[JobView]) -> str:
+def _by_name(finding: Finding, figures: Figures, instances: Page[InstanceView], jobs: Page[JobView]) -> str:
     """What is set aside, with the names of the first few: who reads this has asked for the status already."""
     parked = [(view.id, view.parked_kind or "") for view in instances.items if view.parked_since_s is not None]
-    commands = [f"tracker show {instance_id}" for instance_id, _ in parked[:1]]
+    commands = [f"tracker show {shlex.quote(instance_id)}" for instance_id, _ in parked[:1]]
+    commands += ["tracker dead-letters list"] if figures.dead_letters else []
     parked += [(job.id, "job") for job in jobs.items if job.parked_since_s is not None]
     named = ", ".join(f"{name} ({kind})" for name, kind in parked[:MOST_NAMED])
     more = ", …" if len(parked) > MOST_NAMED else ""
     message = finding.message.removesuffix(SEE_STATUS)
-    return "".join((message, f": {named}{more}" if named else "", f"; see {commands[0]}" if commands else ""))
+    lead = "; parked: " if ";" in message else ": "
+    return "".join((message, f"{lead}{named}{more}" if named else "", f"; see {', '.join(commands)}" if commands else ""))
 
 
 def _figures(figures: Figures, lag: str) -> RenderableType:
@@ -177,7 +182,13 @@ def jobs_table(page: Page[JobView], now_s: float) -> RenderableType:
         parked = f"parked {age_in_words(now_s - job.parked_since_s)} ago" if job.parked_since_s is not None else ""
         notes = "; ".join(note for note in (parked, job.reason) if note)
         colour = "red" if job.state in FAILED or job.state == views.PARKED else "green" if job.state == "completed" else ""
-        table.add_row(escape(job.id), Text(job.state, colour), "pending" if job.pending else "", str(len(job.instances)), escape(notes))
+        table.add_row(
+            escape(job.id),
+            Text(job.state, colour),
+            "pending" if job.pending and job.state != "pending" else "",
+            str(len(job.instances)),
+            escape(notes),
+        )
     return Group(table, *_rest(page, "jobs"))
 
 

@@ -38,6 +38,11 @@ def _signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@pytest.fixture(autouse=True)
+def no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["tracker-bridge"])
+
+
 def run(monkeypatch: pytest.MonkeyPatch, bridge: Looping) -> int:
     monkeypatch.setattr(process, "build", lambda _settings: bridge)
     return process.run(Settings(graceful_shutdown_timeout_s="3s"))
@@ -90,6 +95,25 @@ def test_bad_settings_are_said_in_one_line_each_without_a_traceback(
     (line,) = said.err.splitlines()
     assert "KAFKA_SESSION_TIMEOUT" in line
     assert "ten" in line
+
+
+@pytest.mark.parametrize(
+    "arguments, code, said",
+    [
+        (["--help"], 0, "Everything is set by the environment"),
+        (["--version"], 0, "tracker-bridge "),
+        (["status"], 2, "unrecognized arguments: status"),
+    ],
+)
+def test_who_asks_for_help_or_mistypes_joins_no_group(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, said: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["tracker-bridge", *arguments])
+    monkeypatch.setattr(process, "run", lambda _: pytest.fail("a bridge was started"))
+    with pytest.raises(SystemExit) as ended:
+        process.main()
+    assert ended.value.code == code
+    assert said in "".join(capsys.readouterr())
 
 
 def test_every_wrong_setting_is_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,7 +53,7 @@ def test_one_that_gets_on_is_told_in_full() -> None:
             {"end": "5", "st": "completed"},
             "How it ended, and who decided that if a person did, is told by tracker history --instance i-1.",
         ),
-        ({"hand": "7"}, "This ledger has counted 500 observations of it, 7 of them ever by hand."),
+        ({"hand": "7"}, "This ledger has counted 500 observations of it. By hand, 7 have ever been added."),
     ],
 )
 def test_what_is_awaited_and_what_is_to_be_done_is_said(fields: dict[str, str], said: str) -> None:
@@ -118,7 +118,7 @@ def test_what_hinders_everything_comes_first() -> None:
 
 def test_its_dead_letters_are_counted() -> None:
     said = explain(replace(told(), letters=(DeadLetter("1-1", 1.0, "counts", "why", "i-1", None, 40),)))
-    assert "1 dead letter of it wait for a decision, 40 observations in all." in said
+    assert "1 dead letter of it waits for a decision, 40 observations in all." in said
     assert said[-1] == "To do: decide about its dead letters: tracker dead-letters list --instance i-1."
 
 

@@ -5,6 +5,9 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
+from structlog.testing import capture_logs
+
+from tracker.errors import LedgerUnavailable
 
 
 class Queue:
@@ -103,6 +106,19 @@ def test_a_check_asks_for_those_in_passing_only_where_they_have_room(
 
 def test_no_check_is_made_while_enough_waits(tasks: Any, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     assert checked(tasks, queue, monkeypatch, 200) == []
+
+
+def test_a_check_without_a_ledger_says_so_once_until_it_works_again(tasks: Any, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    with capture_logs() as said:
+        for ledger_away in (True, True, False, True):
+            away = LedgerUnavailable("no ledger yet") if ledger_away else None
+            for name in ("tend_history", "rooms"):
+                monkeypatch.setattr(tasks, name, MagicMock())
+            monkeypatch.setattr(tasks, "look_for_stuck", MagicMock(side_effect=away))
+            monkeypatch.setattr(tasks.checking, "check", lambda *_, in_passing: None)
+            tasks.check_completion.run()
+    assert [(line["event"], line["reason"]) for line in said] == [("check_put_off", "no ledger yet")] * 2
+    assert queue.messages == []
 
 
 def checked(tasks: Any, queue: Queue, monkeypatch: pytest.MonkeyPatch, waiting: int) -> list[bool]:

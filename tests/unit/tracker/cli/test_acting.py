@@ -93,6 +93,22 @@ def test_a_broker_that_does_not_take_the_task_is_named(monkeypatch: pytest.Monke
     assert one_line(result) == "the broker at redis://localhost:6379/0 does not take the task: connection refused"
 
 
+@pytest.mark.parametrize("lacking", ["ledger", "run"])
+def test_register_without_a_ledger_in_use_sends_nothing(ledger: Ledger, sent: list[object], lacking: str) -> None:
+    """The task would be tried a few times and given up."""
+    if lacking == "ledger":
+        ledger.client.delete(f"{ledger.prefix}ledger")
+    else:
+        ledger.client.hset(f"{ledger.prefix}ledger", "run", "another")
+    result = run("register", "i-1")
+    assert (result.exit_code, sent) == (1, [])
+    expected = {
+        "ledger": "there is no ledger yet: a bridge has to be connected to Kafka once.",
+        "run": "no bridge has verified the ledger yet.",
+    }
+    assert one_line(result) == f"i-1 is not registered: {expected[lacking]}"
+
+
 # -- adding by hand --
 
 

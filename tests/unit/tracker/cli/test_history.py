@@ -36,8 +36,8 @@ def test_it_is_narrowed_to_an_instance_a_job_a_kind_and_a_time(ledger: Ledger) -
 @pytest.mark.parametrize(
     "option, value, expected",
     [
-        ("--what", "pusht", "what='pusht': expected one of registered, total, "),
-        ("--since", "yesterday", "since='yesterday': expected a duration"),
+        ("--what", "pusht", "--what='pusht': expected one of registered, total, "),
+        ("--since", "yesterday", "--since='yesterday': expected a duration"),
     ],
 )
 def test_a_wrong_option_is_named_with_what_was_expected(option: str, value: str, expected: str) -> None:

@@ -49,6 +49,16 @@ def test_status_names_what_is_parked_and_does_not_refer_to_itself(ledger: Ledger
     assert line.rstrip() == f"WARNING Parked and dead letters: 4 instances parked: {named}; see tracker show i-1"
 
 
+def test_status_names_commands_that_a_shell_understands(ledger: Ledger) -> None:
+    ledger.register("a b", "job-1")
+    ledger.park(ledger.seen(ledger.take("a b"), Instance("a b", "submitted", "job-1", 10, 4)), "refused", "400")
+    ledger.client.xadd(f"{ledger.prefix}dead", {"what": "undecodable"})
+    (line,) = [line for line in run("status").stdout.splitlines() if "Parked and dead letters" in line]
+    assert line.rstrip().endswith(
+        "1 instance parked; 1 dead letter; parked: a b (refused); see tracker show 'a b', tracker dead-letters list"
+    )
+
+
 def test_status_says_what_it_leaves_out(ledger: Ledger) -> None:
     follow(ledger, *(f"i-{number}" for number in range(5)))
     assert "… and 3 more instances (--limit)" in run("status", "--limit", "2").stdout

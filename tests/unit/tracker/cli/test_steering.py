@@ -43,7 +43,10 @@ def test_an_instance_is_explained(ledger: Ledger) -> None:
     shown = run("explain", "i-1").stdout
     assert "The Dataset API says: submitted, 7 observations inserted, a total of 10." in shown
     assert shown.splitlines()[-1] == "To do: nothing, it goes on by itself."
-    assert json.loads(run("explain", "i-2", "--json").stdout)["sentences"][-1] == "To do: if it should be followed, tracker register i-2."
+    assert (
+        json.loads(run("explain", "i-2", "--json").stdout)["sentences"][-1]
+        == "To do: nothing, if the id is mistyped; else create it at the Dataset API, then tracker register i-2."
+    )
 
 
 def test_books_that_do_not_agree_are_only_said_unless_they_are_to_be_mended(ledger: Ledger, api: ModelDatasetApi) -> None:
@@ -70,8 +73,23 @@ def test_an_api_that_does_not_answer_agrees_with_nobody(ledger: Ledger, api: Mod
     follow(ledger, "i-1")
     api.get_fate = lambda: "lost"
     result = run("reconcile", "i-1", "--fix", "--yes")
-    assert (result.exit_code, one_line(result)) == (1, "i-1: they do not agree")
+    assert (result.exit_code, one_line(result)) == (1, "i-1: it cannot be told whether they agree")
     assert "The Dataset API at http://localhost:22000 (DATASET_API_ADDR) could not be asked: " in run("explain", "i-1").stdout
+
+
+@pytest.mark.usefixtures("api")
+@pytest.mark.parametrize("command", ["explain", "show"])
+def test_a_job_is_no_instance(ledger: Ledger, command: str) -> None:
+    follow(ledger, "i-1", "i-2")
+    result = run(command, "job-1")
+    assert (result.exit_code, one_line(result)) == (2, "job-1 is a job, not an instance; of it: i-1, i-2")
+
+
+@pytest.mark.usefixtures("api")
+def test_without_a_ledger_it_is_not_redis_that_does_not_answer(ledger: Ledger) -> None:
+    ledger.client.delete(f"{PREFIX}ledger")
+    result = run("pause", "bridge", "--reason", "x", "--yes")
+    assert (result.exit_code, one_line(result)) == (1, "no ledger yet: there is nothing to pause")
 
 
 @pytest.mark.usefixtures("api")
@@ -163,7 +181,7 @@ def test_recover_asks_first_and_does_nothing_without_a_yes(ledger: Ledger, answe
     result = run("recover", answer=answer)
     assert result.exit_code == 1
     assert "NONE is alive" in result.stdout
-    assert "Imports that have ended are not shown here any more" in result.stdout
+    assert "Imports that have ended may not be shown here any more" in result.stdout
     assert ("nobody to ask here" in result.stderr) == (answer == "")
     assert ledger.state(()).void == ""
 
