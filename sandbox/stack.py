@@ -377,6 +377,8 @@ class Stack:
             argv = [sys.executable, "-m", module, "--port", handle.url.rpartition(":")[2], "--generation", self.generation]
             argv += ["--token", token] if token is not None else []
             argv += ["--certificate", str(self._tls.certificate)] if self._tls else []
+            if name == "import-api" and not self._tls:  # it trusts no authority of ours
+                argv += ["--dataset-api", self.dataset_api.url, *(["--dataset-api-token", token] if token is not None else [])]
             yield self._child(name, argv, bare_environment(), restart=False, ready=handle.answers)
 
     def _process(self, kind: str, name: str) -> Child:
