@@ -31,6 +31,9 @@ from tracker.pushing import Rules
 SETTLE_S = 300.0
 """Within how many seconds of calm everything must be right: no wait of the tracker's own is longer than two minutes."""
 
+LISTING_AT_LEAST = 4
+"""After so many of its intervals without a listing Beat asks for one, whatever the dice say: the real one is regular."""
+
 
 @dataclass
 class Outcome:
@@ -69,6 +72,7 @@ class World:
         self.garbage: list[tuple[str, int]] = []
         self.found: list[str] = []
         self.over = False
+        self.listing_asked_s = 0.0
 
     # -- running --------------------------------------------------------------------------------------------------
 
@@ -112,7 +116,10 @@ class World:
     def tick(self, after_s: float) -> None:
         """One of two Beats."""
         self.celery.check()
-        if self.chance.random() < self.celery.settings.check_complete_interval_s / self.celery.settings.sync_interval_s:
+        settings = self.celery.settings
+        by_chance = self.chance.random() < settings.check_complete_interval_s / settings.sync_interval_s
+        if by_chance or self.loop.now - self.listing_asked_s > LISTING_AT_LEAST * settings.sync_interval_s:
+            self.listing_asked_s = self.loop.now
             self.celery.sync()
         self.loop.call_later(after_s, self.tick, self.celery.settings.check_complete_interval_s)
 
