@@ -93,13 +93,8 @@ def redis_server(seen: Seen) -> Finding:
     return Finding("OK", "it answers, and keeps what it acknowledges")
 
 
-def ledger(seen: Seen) -> Finding:
-    """Whether the ledger is there, verified, and ready to be pushed from."""
-    book, now_s = seen.figures.ledger, seen.figures.now_s
-    why = f" ({book.reason})" if book.number > 1 else ", the first"
-    age = f"born {age_in_words(now_s - (book.born_s or now_s))} ago{why}"
-    rest = f"{in_number(book.unpassed, 'partition')} still read anew" if book.unpassed else f"ready in {book.ready_in_s or 0:.0f} s"
-    young = book.number > 1 and book.born_s is not None and now_s - book.born_s < YOUNG_BIRTH_S
+def unusable(book: LedgerView) -> Finding | None:
+    """Why nothing can be changed in the ledger now, None where it can."""
     cases: tuple[tuple[object, Status, str], ...] = (
         (book.id is None, "CRITICAL", "there is no ledger yet: a bridge has to be connected to Kafka once"),
         (book.trouble, "CRITICAL", book.trouble),
@@ -109,6 +104,20 @@ def ledger(seen: Seen) -> Finding:
             "CRITICAL",
             f"Redis has restarted and no bridge has verified ledger {book.id} yet: nothing is counted or pushed",
         ),
+    )
+    return next((Finding(status, message) for applies, status, message in cases if applies), None)
+
+
+def ledger(seen: Seen) -> Finding:
+    """Whether the ledger is there, verified, and ready to be pushed from."""
+    book, now_s = seen.figures.ledger, seen.figures.now_s
+    if (found := unusable(book)) is not None:
+        return found
+    why = f" ({book.reason})" if book.number > 1 else ", the first"
+    age = f"born {age_in_words(now_s - (book.born_s or now_s))} ago{why}"
+    rest = f"{in_number(book.unpassed, 'partition')} still read anew" if book.unpassed else f"ready in {book.ready_in_s or 0:.0f} s"
+    young = book.number > 1 and book.born_s is not None and now_s - book.born_s < YOUNG_BIRTH_S
+    cases: tuple[tuple[object, Status, str], ...] = (
         ("pushes" in book.paused, "WARNING", paused(book, "pushes", now_s, "nothing is pushed or completed, counts gather")),
         (not book.ready, "WARNING", f"ledger {book.id}, {age}: nothing is pushed or completed yet, {rest}"),
         (young, "WARNING", f"ledger {book.id} has taken the place of an older one: {age}"),

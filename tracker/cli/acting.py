@@ -17,7 +17,6 @@ from tracker.errors import BadInput, LedgerUnavailable, Transient
 if TYPE_CHECKING:
     from tracker.overview import Overview
     from tracker.settings import Settings
-    from tracker.views import LedgerView
 
 POLL_S = 0.05
 """How often it is looked whether a count is applied."""
@@ -42,12 +41,14 @@ def register(instance: str, job: str | None) -> None:
 
     To say it again changes nothing. One that the Dataset API does not know is parked until it does.
     """
+    from tracker.findings import unusable
+
     settings = load_settings()
     arguments = [checked_id(instance, "instance id"), checked_id(job, "job id") if job is not None else None]
     overview = open_overview(settings)
     with naming_redis(settings):
-        if trouble := not_in_use(overview.ledger_view()):
-            raise Transient(f"{instance} is not registered: {trouble}")
+        if (found := unusable(overview.ledger_view())) is not None:
+            raise Transient(f"{instance} is not registered: {found.message}")
     send(settings, "tracker.register_instance", arguments)
     click.echo(f"{instance}: will be followed")
 
@@ -70,6 +71,7 @@ def add(instance: str, count: int, *, new: bool, key: str | None, wait: bool, ti
     with the same key is then safe.
     """
     from tracker.events import MAX_COUNT
+    from tracker.findings import unusable
 
     settings = load_settings()
     checked_id(instance, "instance id")
@@ -93,7 +95,8 @@ def add(instance: str, count: int, *, new: bool, key: str | None, wait: bool, ti
         click.echo(f"{instance}: {count} sent with key {key}")
         return
     if not applied_in_time(overview, key, timeout_s):
-        why = not_in_use(overview.ledger_view()) or "does a worker serve tracker.control?"
+        found = unusable(overview.ledger_view())
+        why = f"{found.message}." if found is not None else "does a worker serve tracker.control?"
         raise Transient(
             f"{instance}: {count} sent with key {key}, not applied after {timeout_s:g} s: {why} "
             f"It may still be applied; to send it again is safe with --key {key}{' --new' if new else ''}"
@@ -147,13 +150,6 @@ def sync() -> None:
     open_overview(settings)
     send(settings, "tracker.sync_active_instances", [])
     click.echo("the listing is sent for")
-
-
-def not_in_use(view: "LedgerView") -> str:
-    """Why no task can change the ledger now, "" where it can."""
-    if view.verified and view.id:
-        return ""
-    return "no bridge has verified the ledger yet." if view.id else "there is no ledger yet: a bridge has to be connected to Kafka once."
 
 
 def checked_id(value: str, name: str) -> str:

@@ -148,7 +148,7 @@ def recover(*, by: str, reason: str, yes: bool) -> None:
     Have the ledger born anew from Kafka and the two APIs.
 
     The way out when the counts cannot be trusted. Everything is read again and compared with what the Dataset API has;
-    nothing is counted twice. Until that is done, nothing is pushed or completed.
+    nothing is counted twice. Until that is done, nothing is pushed or completed. Without --reason it is "tracker recover".
     """
     settings = load_settings()
     reason = reason or "tracker recover"

@@ -93,20 +93,26 @@ def test_a_broker_that_does_not_take_the_task_is_named(monkeypatch: pytest.Monke
     assert one_line(result) == "the broker at redis://localhost:6379/0 does not take the task: connection refused"
 
 
-@pytest.mark.parametrize("lacking", ["ledger", "run"])
-def test_register_without_a_ledger_in_use_sends_nothing(ledger: Ledger, sent: list[object], lacking: str) -> None:
+@pytest.mark.parametrize(
+    "trouble, said",
+    [
+        ("none", "there is no ledger yet: a bridge has to be connected to Kafka once"),
+        ("void", "ledger {id} is void (a reason): a bridge connected to Kafka gives birth to the next one"),
+        ("restarted", "Redis has restarted and no bridge has verified ledger {id} yet: nothing is counted or pushed"),
+    ],
+)
+def test_register_without_a_ledger_in_use_sends_nothing(ledger: Ledger, sent: list[object], trouble: str, said: str) -> None:
     """The task would be tried a few times and given up."""
-    if lacking == "ledger":
+    said = said.format(id=ledger.state(()).id)
+    if trouble == "none":
         ledger.client.delete(f"{ledger.prefix}ledger")
+    elif trouble == "void":
+        ledger.void("a reason", "ann")
     else:
         ledger.client.hset(f"{ledger.prefix}ledger", "run", "another")
     result = run("register", "i-1")
     assert (result.exit_code, sent) == (1, [])
-    expected = {
-        "ledger": "there is no ledger yet: a bridge has to be connected to Kafka once.",
-        "run": "no bridge has verified the ledger yet.",
-    }
-    assert one_line(result) == f"i-1 is not registered: {expected[lacking]}"
+    assert one_line(result) == f"i-1 is not registered: {said}"
 
 
 # -- adding by hand --
