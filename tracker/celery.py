@@ -5,6 +5,7 @@ Celery messages are hints that work may be waiting: losing one that came from Ka
 because the ledger knows what is applied and what is owed. Each setting below says why it is as it is.
 """
 
+import gc
 import os
 import signal
 import socket
@@ -204,6 +205,18 @@ def _unbind_task(**_: Any) -> None:  # noqa: ANN401 -- a signal's arguments
     structlog.contextvars.clear_contextvars()
 
 
+def _keep_pages_shared(**_: Any) -> None:  # noqa: ANN401 -- a signal's arguments
+    """
+    Hide what is loaded from the garbage collector before the first fork: it writes into every object that it looks at.
+
+    Each child's first full collection made 17 MB of pages that it shared with the others its own. Only once, as what
+    is hidden is never collected: a parent forks again for each child that ends.
+    """
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
+
+
 def _end_for_certain(sender: Any = None, **_: Any) -> None:  # noqa: ANN401 -- a signal's arguments
     """Beat ends on SIGTERM by an exception alone; one that got lost in a callback would leave it running."""
     before = signal.getsignal(signal.SIGTERM)
@@ -216,6 +229,7 @@ def _end_for_certain(sender: Any = None, **_: Any) -> None:  # noqa: ANN401 -- a
     signal.signal(signal.SIGTERM, end)
 
 
+signals.worker_before_create_process.connect(_keep_pages_shared, weak=False)
 signals.beat_init.connect(_beat_heartbeat, weak=False)
 signals.beat_init.connect(_end_for_certain, weak=False)
 signals.beat_embedded_init.connect(_beat_heartbeat, weak=False)

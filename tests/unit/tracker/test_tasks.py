@@ -1,5 +1,7 @@
 """How many messages push workers get at a time, and which go first."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 from unittest.mock import MagicMock
@@ -130,3 +132,26 @@ def checked(tasks: Any, queue: Queue, monkeypatch: pytest.MonkeyPatch, waiting: 
     monkeypatch.setattr(tasks.checking, "check", lambda *_, in_passing: asked.append(in_passing))
     tasks.check_completion.run()
     return asked
+
+
+BEFORE_A_FORK = """
+import gc
+import tracker.tasks
+from celery.signals import worker_before_create_process as before_a_fork
+
+loaded = len(gc.get_objects())
+before_a_fork.send(sender=None)
+frozen = gc.get_freeze_count()
+later = [[] for _ in range(10_000)]
+before_a_fork.send(sender=None)
+print(loaded, frozen, len(gc.get_objects()), gc.get_freeze_count() - frozen)
+"""
+
+
+def test_the_collector_of_a_worker_s_child_leaves_alone_what_was_loaded_before_the_fork() -> None:
+    """It writes into each object that it looks at, which makes a shared page each process' own. Once: a parent must go on collecting."""
+    ran = subprocess.run([sys.executable, "-c", BEFORE_A_FORK], check=True, capture_output=True, text=True)
+    loaded, frozen, left, more = map(int, ran.stdout.split())
+    assert frozen > 0.9 * loaded > 10_000
+    assert left > 10_000, "what came later is collected"
+    assert more <= 0
