@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from tracker.history.stream import Draining
 from tracker.settings import Settings
-from tracker.views import Figures, InstanceView, LedgerView
+from tracker.views import Figures, InstanceView, JobView, LedgerView, Page
 
 Status = Literal["OK", "WARNING", "CRITICAL"]
 
@@ -65,7 +65,7 @@ class Seen:
 
     `bridges`, `workers` and `beats` are the living processes by name; `durability` holds the server's values of
     `DURABLE`, None where it does not tell; `broker_trouble` says why the broker does not answer, where it is another server;
-    `standing` are the first few stuck instances.
+    `standing` are the first few stuck instances, `failing` the first few jobs that could not be seen to for as long.
     """
 
     figures: Figures
@@ -76,6 +76,7 @@ class Seen:
     broker_trouble: str = ""
     draining: Draining = field(default_factory=lambda: Draining(0))
     standing: Sequence[InstanceView] = ()
+    failing: Page[JobView] = field(default_factory=lambda: Page((), 0, 0, 0))
 
 
 def redis_server(seen: Seen) -> Finding:
@@ -271,13 +272,24 @@ def history(seen: Seen) -> Finding:
 
 
 def stuck(seen: Seen, settings: Settings) -> Finding:
-    """Whether a submitted instance stands still."""
-    number = seen.figures.stuck
-    if not number:
-        return Finding("OK", "every submitted instance gets on, or has not waited for long")
-    text = f"{in_number(number, 'instance')} without a record, a push or news for {age_in_words(settings.stuck_after_s)}"
-    named = "; ".join(f"{view.id}: {view.stuck}" for view in seen.standing if view.stuck)
-    return Finding("WARNING", f"{text}: {named}{'; …' if number > len(seen.standing) else ''}" if named else f"{text}{SEE_STATUS}")
+    """Whether a submitted instance stands still, or a job whose instances have ended."""
+    after = age_in_words(settings.stuck_after_s)
+    instances = [f"{view.id}: {view.stuck}" for view in seen.standing if view.stuck]
+    jobs = [f"{view.id}: {view.reason}" for view in seen.failing.items]
+    found = [
+        f"{in_number(number, noun)} {what} for {after}{_some_of(number, named)}"
+        for number, noun, what, named in (
+            (seen.figures.stuck, "instance", "without a record, a push or news", instances),
+            (seen.failing.total, "job", "whose state could not be seen to", jobs),
+        )
+        if number
+    ]
+    return Finding("WARNING", "; ".join(found)) if found else Finding("OK", "every submitted import gets on, or has not waited for long")
+
+
+def _some_of(number: int, named: Sequence[str]) -> str:
+    """Name the first of so many, or say where all of them are."""
+    return f": {'; '.join(named)}{'; …' if number > len(named) else ''}" if named else SEE_STATUS
 
 
 def lags(seen: Seen) -> dict[str, int | None]:

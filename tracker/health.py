@@ -42,7 +42,7 @@ CHECKS = (REGISTRATIONS, COUNTS, IMPORT_API, DATASET_API, REDIS, LEDGER, BRIDGE,
 HTTP_STATUS = {"OK": 200, "WARNING": 429, "CRITICAL": 500}
 
 MOST_NAMED = 3
-"""Stuck instances that the line about them names."""
+"""Stuck instances that the line about them names, and failing jobs."""
 
 ROUND_S = 5.0
 """Seconds between two looks: those who watch ask every 10 s."""
@@ -208,7 +208,7 @@ class Examiner:
     def look_at_redis(self) -> dict[str, Finding]:
         """Run the checks that Redis alone can tell; blocks."""
         try:
-            seen = look(self._overview)
+            seen = look(self._overview, self._settings)
         except LedgerUnavailable as error:
             others = tuple(name for name in CHECKS if name not in self._apis and name != REDIS)
             return {REDIS: Finding("CRITICAL", str(error))} | dict.fromkeys(
@@ -217,7 +217,7 @@ class Examiner:
         return judge(seen, self._settings)
 
 
-def look(overview: Overview) -> Seen:
+def look(overview: Overview, settings: Settings) -> Seen:
     """Gather what Redis knows of all parts. Raises LedgerUnavailable."""
     figures = overview.figures()
     return Seen(
@@ -229,6 +229,7 @@ def look(overview: Overview) -> Seen:
         durability=overview.durability(),
         broker_trouble=overview.broker_trouble(),
         draining=overview.draining(),
+        failing=overview.failing_jobs(settings.stuck_after_s, MOST_NAMED),
     )
 
 

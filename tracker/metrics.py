@@ -14,10 +14,10 @@ from tracker.overview import Overview
 
 PROCESSES = ("bridge", "worker", "beat", "web")
 
-SETS = ("followed", "finished", "leisure", "owed", "intents", "parked", "stuck", "jobs", "parked_jobs")
+SETS = ("followed", "finished", "leisure", "owed", "intents", "parked", "stuck", "jobs", "parked_jobs", "failing_jobs")
 """The sorted sets whose lengths are told."""
 
-AGED = ("owed", "intents", "parked")
+AGED = ("owed", "intents", "parked", "failing_jobs")
 """Those whose members stand in the order in which they came."""
 
 

@@ -312,6 +312,14 @@ class Overview:
         views = [view for view in views if view.state == state]
         return Page(tuple(views[offset : offset + limit]), len(views), limit, offset)
 
+    def failing_jobs(self, after_s: float, limit: int) -> Page[JobView]:
+        """The jobs whose looks have come to nothing for so long, those of the longest time first; without their instances."""
+        key = self._key("failing_jobs")
+        until_ms = int((self.ledger.now_s() - after_s) * 1000)
+        number, ids = self.ask(("ZCOUNT", key, "-inf", until_ms), ("ZRANGEBYSCORE", key, "-inf", until_ms, "LIMIT", 0, limit))
+        views = [read_job(name, (), *facts) for name, facts in zip(ids, self._job_facts(ids), strict=True)]
+        return Page(tuple(views), number, limit, 0)
+
     def _members(self) -> dict[str, tuple[str, ...]]:
         """The instances of each job, as far as the ledger remembers them."""
         members: dict[str, list[str]] = {}

@@ -227,7 +227,7 @@ class Settings(BaseModel):
     A week, so that it outlives a holiday weekend."""
 
     stuck_after_s: PositiveDuration = 20 * 60.0
-    """How long a submitted instance may be without a record, a push or news from the API before it is shown as stuck.
+    """How long a submitted instance may be without a record, a push or news from the API, or looks at a job fail, before health says so.
 
     Longer than a restart of anything on the way or a slow extractor takes, and seen within the hour."""
 

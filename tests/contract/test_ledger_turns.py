@@ -269,6 +269,29 @@ def test_a_put_of_a_job_without_an_answer_is_remembered(ledger: Ledger) -> None:
     assert ledger.take_job("job-1").open_copies == 1
 
 
+def test_a_job_whose_looks_fail_is_told_by_since_when_until_one_succeeds(ledger: Ledger) -> None:
+    failing = f"{ledger.prefix}failing_jobs"
+    ledger.expect_job("job-1")
+    ledger.release_job(ledger.take_job("job-1"), "later", reason="time-out")
+    since = ledger.client.zscore(failing, "job-1")
+    assert since is not None
+    assert abs(since / 1000 - ledger.now_s()) < 5
+    time.sleep(0.01)
+    ledger.release_job(ledger.take_job("job-1"), "later", reason="time-out")
+    ledger.expect_job("job-1")
+    assert ledger.client.zscore(failing, "job-1") == since, "the first of them in a row counts"
+    ledger.release_job(ledger.take_job("job-1"), "not ready")
+    assert ledger.client.zcard(failing) == 0
+
+
+@pytest.mark.parametrize("outcome", ["done", "parked"])
+def test_a_failing_job_that_is_done_or_waits_for_a_person_fails_no_longer(ledger: Ledger, outcome: str) -> None:
+    ledger.expect_job("job-1")
+    ledger.release_job(ledger.take_job("job-1"), "later", reason="time-out")
+    ledger.release_job(ledger.take_job("job-1"), outcome, state="completed", reason="x")
+    assert ledger.client.zcard(f"{ledger.prefix}failing_jobs") == 0
+
+
 def test_the_listing_follows_new_instances_and_never_touches_what_goes_with_an_etag(ledger: Ledger) -> None:
     ledger.apply(counts(ledger, 0, ("i-1", 5)))
     turn = ledger.open_intent(take_settled(ledger, "i-1"), 0, "t0")

@@ -105,6 +105,15 @@ def test_a_parked_job_is_looked_at_again_or_given_up(ledger: Ledger, steering: S
     assert (last_history(ledger)["j"], last_history(ledger)["w"], last_history(ledger)["u"]) == ("job-2", "given_up", "ann")
 
 
+def test_a_failing_job_that_was_parked_and_is_given_up_fails_no_longer(ledger: Ledger, steering: Steering) -> None:
+    ledger.expect_job("job-1")
+    ledger.release_job(ledger.take_job("job-1"), "parked", reason="there is no such job")
+    ledger.expect_job("job-1")
+    ledger.release_job(ledger.take_job("job-1"), "later", reason="time-out")
+    assert steering.drop_job("job-1", **WHO)
+    assert ledger.client.zcard(f"{ledger.prefix}failing_jobs") == 0
+
+
 def test_paused_pushes_let_nothing_be_taken_and_counts_gather_over_a_birth(ledger: Ledger, steering: Steering) -> None:
     assert steering.pause("pushes", **WHO)
     assert not steering.pause("pushes", **WHO)

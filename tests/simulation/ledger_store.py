@@ -52,6 +52,7 @@ class Store:
     parked: dict[str, int] = field(default_factory=dict)
     jobs: dict[str, int] = field(default_factory=dict)
     parked_jobs: dict[str, int] = field(default_factory=dict)
+    failing_jobs: dict[str, int] = field(default_factory=dict)
     dead: list[Fields] = field(default_factory=list)
     marks: dict[tuple[str, str], dict[int, str]] = field(default_factory=dict)
     losses: list[Fields] = field(default_factory=list)

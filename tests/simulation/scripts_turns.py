@@ -318,6 +318,10 @@ def release_job(
     fields["st"], fields["why"] = state, reason
     again = str(fields["wanted"]) != wanted
     if outcome == "later":
+        store.failing_jobs.setdefault(job, now)
+    else:
+        store.failing_jobs.pop(job, None)
+    if outcome == "later":
         fields["tries"] = fields.get("tries", 0) + 1
         store.jobs[job] = now + delay_ms
     elif again:

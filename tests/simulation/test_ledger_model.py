@@ -32,7 +32,7 @@ FOR_EVER = 10**13
 JUMPS = (0, 0, 0, 1, 1, 1, 20, 20, 700, 700, 6000, 25_000, 400_000)
 NAMES, JOBS, EPOCHS, TOPIC = ("a", "b"), ("j", "k"), ("e1", "e2", "e3"), "counts"
 HASHES = {"ledger", "partitions", "sync"}
-SETS = ("owing", "watched", "leisure", "followed", "finished", "parked", "jobs", "parked_jobs")
+SETS = ("owing", "watched", "leisure", "followed", "finished", "parked", "jobs", "parked_jobs", "failing_jobs")
 OF_LEDGER = frozenset(["id", "number", "version", "run", "born", "settle", "unpassed", "void"])
 FIELDS = frozenset(
     [

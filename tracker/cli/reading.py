@@ -64,7 +64,7 @@ def status_table(overview: "Overview", settings: "Settings", *, everything: bool
     from tracker import findings, health
     from tracker.cli import tables
 
-    seen = health.look(overview)
+    seen = health.look(overview, settings)
     held = findings.lags(seen)
     behind = sum(records or 0 for records in held.values())
     lag = f"{findings.in_number(len(seen.bridges), 'bridge')}, {findings.in_number(len(held), 'partition')}, {behind:,} records behind"
@@ -78,7 +78,7 @@ def status_json(overview: "Overview", settings: "Settings", *, everything: bool,
     from tracker import findings, health
     from tracker.views import as_json
 
-    seen = health.look(overview)
+    seen = health.look(overview, settings)
     which = "all" if everything else "unfinished"
     return {
         "figures": as_json(seen.figures),

@@ -21,6 +21,7 @@
 --   stuck                   zset    instances that have stood still for STUCK_AFTER -> when that was seen (ms)
 --   parked                  zset    instances set aside for a person -> since (ms)
 --   jobs                    zset    jobs pending -> due (ms);   parked_jobs  zset  jobs unknown to the Import API -> since (ms)
+--   failing_jobs            zset    jobs pending whose last look came to nothing -> since the first such look in a row (ms)
 --   j:<job>                 hash    token, until (lock), sent, open (copies without an answer), wanted (times asked for), tries, why, st,
 --                                   ended (the last state of it that was written down in history)
 --   dead                    stream  dead letters: what, at (ms), g (the ledger's number), reason, and topic, partition, epoch, offset, raw

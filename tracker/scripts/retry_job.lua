@@ -9,7 +9,10 @@ if ARGV[2] == 'retry' then
   redis.call('HINCRBY', k, 'wanted', 1)
   redis.call('PERSIST', k)
   redis.call('ZADD', P .. 'jobs', NOW, job)
-else redis.call('ZREM', P .. 'jobs', job) end
+else
+  redis.call('ZREM', P .. 'jobs', job)
+  redis.call('ZREM', P .. 'failing_jobs', job)
+end
 changed()
 audit(ARGV[2] == 'retry' and 'retried' or 'given_up', '', job, 'u', ARGV[3], 'y', ARGV[4])
 return {'OK', ''}

@@ -140,6 +140,8 @@ def of_apis(reading: Reading) -> Iterator[Metric]:
     yield ended("jobs_ended", "Jobs that have their last state.", reading, "jobs", ("completed", "failed"))
     yield completion(reading)
     yield gauge("pending_jobs", "Jobs that are to be looked at.", reading.sizes["jobs"])
+    yield gauge("failing_jobs", "Those of them whose last look came to nothing.", reading.sizes["failing_jobs"])
+    yield gauge("failing_job_age_seconds", "How long the looks at one of them have come to nothing.", reading.age_s("failing_jobs"))
     yield gauge("followed_instances", "Instances that have not ended.", reading.sizes["followed"])
     yield gauge("settling_instances", "Instances of long ago that a birth has yet to compare.", reading.sizes["leisure"])
 

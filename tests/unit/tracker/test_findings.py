@@ -9,7 +9,7 @@ from tracker import findings
 from tracker.findings import Seen
 from tracker.history.stream import Draining
 from tracker.settings import Settings
-from tracker.views import Figures, LedgerView, SyncView, read_instance
+from tracker.views import Figures, LedgerView, Page, SyncView, read_instance, read_job
 
 NOW = 1_000_000.0
 
@@ -271,6 +271,18 @@ def test_what_is_stuck_is_counted_and_the_first_are_named() -> None:
     )
     assert found.message.endswith("; …")
     assert findings.stuck(with_figures(stuck=2), SETTINGS).message.endswith("see tracker status")
+
+
+def test_jobs_that_have_failed_for_long_are_told_beside_stuck_instances() -> None:
+    job = read_job("j-1", (), {"why": "404 instance not found", "tries": "7"}, 1.0, None)
+    found = findings.stuck(replace(WELL, failing=Page((job,), 2, 3, 0)), SETTINGS)
+    assert (found.status, found.message) == (
+        "WARNING",
+        "2 jobs whose state could not be seen to for 20 min: j-1: 404 instance not found; …",
+    )
+    both = findings.stuck(replace(with_figures(stuck=1), failing=Page((job,), 1, 3, 0)), SETTINGS).message
+    assert both.startswith("1 instance without a record, a push or news for 20 min")
+    assert both.endswith("; 1 job whose state could not be seen to for 20 min: j-1: 404 instance not found")
 
 
 def test_nothing_set_aside_is_well_and_so_is_a_loss_of_long_ago() -> None:

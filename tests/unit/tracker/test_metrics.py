@@ -80,6 +80,16 @@ def test_an_import_is_seen_from_its_counts_to_its_completion(ledger: Ledger) -> 
     assert done["births_total"] == 1
 
 
+def test_a_job_whose_looks_fail_is_told_by_its_age(ledger: Ledger) -> None:
+    assert (scraped(ledger)["failing_jobs"], scraped(ledger)["failing_job_age_seconds"]) == (0, 0)
+    ledger.expect_job("job-1")
+    ledger.release_job(ledger.take_job("job-1"), "later", reason="time-out")
+    ledger.client.zadd("t:failing_jobs", {"job-1": 1000 * (ledger.now_s() - 90)})
+    found = scraped(ledger)
+    assert found["failing_jobs"] == 1
+    assert 90 <= found["failing_job_age_seconds"] < 95
+
+
 def test_the_histogram_rises_from_bound_to_bound(ledger: Ledger) -> None:
     for bound, number in (("0.1", 5), ("2.5", 2), ("+Inf", 1)):
         ledger.client.hset("t:counters", f"latency:{bound}", number)
@@ -155,7 +165,7 @@ def test_a_scrape_asks_for_no_more_when_there_are_more_instances(ledger: Ledger,
     ledger.apply(counts(ledger, 0, *((f"i-{number}", 5) for number in range(500))))
     assert commands() == few
     assert {command[0] for command in few} == {"TIME", "HGETALL", "XLEN", "ZCARD", "ZRANGE", "LLEN", "HLEN"}
-    assert [command[2:4] for command in few if command[0] == "ZRANGE"] == [(0, 0)] * 3
+    assert [command[2:4] for command in few if command[0] == "ZRANGE"] == [(0, 0)] * 4
     assert {command[1] for command in few if command[0] == "HGETALL"} == {"t:ledger", "t:counters", "t:sync"}
 
 

@@ -258,6 +258,17 @@ def test_a_pending_a_parked_and_a_done_job_differ(ledger: Ledger, overview: Over
     assert overview.jobs(limit=1, offset=1).total == 3
 
 
+def test_jobs_that_have_failed_for_long_are_counted_and_the_first_are_shown(ledger: Ledger, overview: Overview) -> None:
+    assert overview.failing_jobs(0.0, 3).total == 0
+    for number in range(5):
+        ledger.expect_job(f"j-{number}")
+        ledger.release_job(ledger.take_job(f"j-{number}"), "later", reason="404 instance not found", delay_s=60.0)
+    failing = overview.failing_jobs(0.0, 3)
+    assert failing.total == 5
+    assert [job.reason for job in failing.items] == ["404 instance not found"] * 3
+    assert overview.failing_jobs(60.0, 3) == views.Page((), 0, 3, 0)
+
+
 # -- the whole ----------------------------------------------------------------------------------------------------
 
 
