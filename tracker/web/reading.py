@@ -29,7 +29,7 @@ class Pulse:
 
     `now_s` is Redis' clock, `positions` the next offset of each partition by a name that holds its epoch, `moving` the ids
     of instances that are likely to have changed. `owed` is the sum over all instances; `owed_since_s` and `intent_since_s` say
-    since when the oldest count is owed and the oldest intent open, None where there is none.
+    since when the oldest count is owed and the oldest intent open, None where there is none. `paused` says that nothing is pushed.
     """
 
     now_s: float
@@ -50,6 +50,7 @@ class Pulse:
     positions: dict[str, int]
     moving: tuple[str, ...]
     pending_jobs: tuple[str, ...]
+    paused: bool
 
     @property
     def instances(self) -> int:
@@ -64,9 +65,9 @@ class Reader(Overview):
         """Look at the whole."""
         key = self._key
         counted = ("followed", "finished", "leisure", "owing", "parked", "stuck", "parked_jobs", "jobs", "intents")
-        (seconds, micros), owed, partitions, oldest_owed, oldest_intent, *rest = self.ask(
+        (seconds, micros), (owed, paused), partitions, oldest_owed, oldest_intent, *rest = self.ask(
             ("TIME",),
-            ("HGET", key("ledger"), "owed"),
+            ("HMGET", key("ledger"), "owed", "paused_pushes"),
             ("HGETALL", key("partitions")),
             *(("ZRANGE", key(name), 0, 0, "WITHSCORES") for name in ("owed", "intents")),
             *(("ZCARD", key(name)) for name in counted),
@@ -102,6 +103,7 @@ class Reader(Overview):
             positions={name: int(position) for name, position in zip(names, told, strict=True) if position is not None},
             moving=tuple(dict.fromkeys((*parked, *stuck, *owing, *newest, *ended))),
             pending_jobs=tuple(dict.fromkeys((*parked_jobs, *jobs))),
+            paused=paused is not None,
         )
 
     def ids(self, name: str, offset: int, limit: int) -> list[str]:

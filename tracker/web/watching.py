@@ -116,6 +116,8 @@ class Watch:
             return
         with self.lock:
             self.curve.take(self._clock(), pulse.positions)
+            if pulse.paused:
+                self.paces = Paces()
         self.pulse, self.trouble, self.seen_s = pulse, "", time.time()
 
     def read(self, ids: Iterable[str]) -> dict[str, InstanceView]:
@@ -138,8 +140,8 @@ class Watch:
         return found
 
     def _moves(self, view: InstanceView) -> bool:
-        """Whether an instance has a pace: it has not ended, is counted, and its last record is not long ago."""
-        if view.ended_s is not None or not view.inserted + view.owed:
+        """Whether an instance has a pace: it has not ended, is counted and pushed, and its last record is not long ago."""
+        if view.ended_s is not None or view.parked_kind or view.tries or not view.inserted + view.owed:
             return False
         return view.last_record_s is None or self.pulse is None or self.pulse.now_s - view.last_record_s < QUIET_S
 
@@ -160,6 +162,8 @@ class Watch:
 
     def no_end(self) -> str:
         """Say why `left_s` is None. Hold `lock`."""
+        if self.pulse is not None and self.pulse.paused:
+            return "no end in sight: pushes are paused"
         lacking, without, full = (self.catalogue.importing[kind] for kind in (LACKING, WITHOUT_TOTAL, FULL))
         rows = (self.catalogue.rows.get(name) for name in self.paces.names())
         if lacking and any(row and row.total > row.inserted and self.paces.of(row.id) is None for row in rows):

@@ -6,6 +6,7 @@ from tests.unit.tracker.broken_redis import away
 from tests.unit.tracker.web_client import new_ledger
 from tracker.instance import Instance
 from tracker.ledger import Ledger
+from tracker.steering import Steering
 from tracker.web import catalogue
 from tracker.web.catalogue import Catalogue, Wanted
 from tracker.web.reading import Reader
@@ -142,6 +143,34 @@ def test_the_end_of_all_is_that_of_the_last(ledger: Ledger, watch: Watch, clock:
         follow(ledger, "slow", inserted=second * 10)
         watch.look()
     assert watch.left_s() == pytest.approx(88.0)
+
+
+def rise(ledger: Ledger, watch: Watch, clock: Clock) -> None:
+    """For ten seconds an instance comes nearer to its total."""
+    for second in range(2, 14, 2):
+        clock.now = 1000.0 + second
+        follow(ledger, "i-1", inserted=second * 10)
+        watch.look()
+
+
+def test_no_end_is_expected_of_an_instance_whose_pushes_fail_until_they_do_not(ledger: Ledger, watch: Watch, clock: Clock) -> None:
+    rise(ledger, watch, clock)
+    assert watch.left_s() is not None
+    ledger.release(ledger.take("i-1", force=True), delay_s=5.0, reason="503 Service Unavailable")
+    watch.look()
+    assert watch.left_s() is None
+    ledger.client.hdel(f"{ledger.prefix}i:i-1", "tr", "why")
+    rise(ledger, watch, clock)
+    assert watch.left_s() is not None
+
+
+def test_no_end_is_expected_while_pushes_are_paused(ledger: Ledger, watch: Watch, clock: Clock) -> None:
+    rise(ledger, watch, clock)
+    Steering(ledger.client, ledger.prefix).pause("pushes", who="ann", why="upgrade")
+    watch.look()
+    assert (watch.left_s(), watch.no_end()) == (None, "no end in sight: pushes are paused")
+    watch.read(["i-1"])
+    assert watch.left_s() is None
 
 
 # -- orders -------------------------------------------------------------------------------------------------------
