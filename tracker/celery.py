@@ -121,6 +121,17 @@ def heartbeat_ledger() -> Ledger:
     return Ledger(connect(config.redis_url.get_secret_value(), timeout_s=2.0), config.redis_key_prefix)
 
 
+def say_alive(ledger: Ledger, failing: logs.Spell, kind: str, name: str, info: dict[str, Any]) -> None:
+    """Write a sign of life; one that fails is logged, as it must never end a worker or Beat."""
+    try:
+        ledger.beat(kind, name, info, ttl_s=3 * HEARTBEAT_S)
+    except Exception as error:  # noqa: BLE001 -- whatever it is
+        if failing.begins(str(error)):
+            log.warning("heartbeat_failed", error=str(error))
+    else:
+        failing.ends()
+
+
 def host_name() -> str:
     """How this machine is called in heartbeats."""
     return socket.gethostname()
@@ -151,13 +162,7 @@ class Heartbeat(bootsteps.StartStopStep):
     def _beat(self, parent: Any) -> None:  # noqa: ANN401 -- Celery's types
         queues = sorted(app.amqp.queues.consume_from)
         info = {"pid": os.getpid(), "host": host_name(), "queues": queues}
-        try:
-            self._ledger.beat("worker", parent.hostname, info, ttl_s=3 * HEARTBEAT_S)
-        except Exception as error:  # noqa: BLE001 -- a sign of life that fails must never end a worker
-            if self._failing.begins(str(error)):
-                log.warning("heartbeat_failed", error=str(error))
-        else:
-            self._failing.ends()
+        say_alive(self._ledger, self._failing, "worker", parent.hostname, info)
 
 
 app.steps["worker"].add(Heartbeat)
@@ -173,14 +178,8 @@ def _beat_heartbeat(**_: Any) -> None:  # noqa: ANN401 -- a signal's arguments
 
     def forever() -> None:
         while True:
-            try:
-                info = {"pid": os.getpid(), "host": host_name(), "last_tick": _last_tick.get("tracker.check_completion")}
-                ledger.beat("beat", name, info, ttl_s=3 * HEARTBEAT_S)
-            except Exception as error:  # noqa: BLE001 -- a sign of life that fails must never end Beat
-                if failing.begins(str(error)):
-                    log.warning("heartbeat_failed", error=str(error))
-            else:
-                failing.ends()
+            info = {"pid": os.getpid(), "host": host_name(), "last_tick": _last_tick.get("tracker.check_completion")}
+            say_alive(ledger, failing, "beat", name, info)
             time.sleep(min(HEARTBEAT_S, max(1.0, config.check_complete_interval_s)))
 
     threading.Thread(target=forever, name="heartbeat", daemon=True).start()
@@ -212,9 +211,9 @@ def _keep_pages_shared(**_: Any) -> None:  # noqa: ANN401 -- a signal's argument
     Each child's first full collection made 17 MB of pages that it shared with the others its own. Only once, as what
     is hidden is never collected: a parent forks again for each child that ends.
     """
-    if not gc.get_freeze_count():
-        gc.collect()
-        gc.freeze()
+    signals.worker_before_create_process.disconnect(_keep_pages_shared)
+    gc.collect()
+    gc.freeze()
 
 
 def _end_for_certain(sender: Any = None, **_: Any) -> None:  # noqa: ANN401 -- a signal's arguments

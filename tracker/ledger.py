@@ -88,13 +88,14 @@ class Ledger(Scripts):
         """
         return bool(self.run("verify", examined.id or "", examined.run, examined.version)[0] == "OK")
 
-    def void(self, reason: str, by: str = "") -> str:
+    def void(self, reason: str, by: str = "", *, ledger: str = "") -> str:
         """
         Have the ledger born anew, as a person asks: until a bridge has done it, every change is refused.
 
-        Works unverified. Returns the id of the ledger that is void now. Raises LedgerUnavailable, also when there is none.
+        Works unverified. `ledger` is the id of the one that is meant, "" for whichever is in force. Returns the id of the ledger
+        that is void now. Raises LedgerUnavailable, also when there is none, LostTurn when another one is in force.
         """
-        return cast("str", self.run("void", reason, by)[1])
+        return cast("str", self.run("void", reason, by, ledger)[1])
 
     def start_partition(self, ledger: str, start: PartitionStart) -> int:
         """Begin a partition new to the ledger, or a new epoch of one; returns the `next` in force. Raises LostTurn for another ledger."""

@@ -10,7 +10,8 @@ fields are written for reading. Registered secrets are masked wherever they appe
 
 import logging
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -41,16 +42,29 @@ class _Handler(logging.StreamHandler[TextIO]):
         print(f"{NAMESPACE}: a log line of {record.name} is lost: {type(sys.exc_info()[1]).__name__}", file=sys.stderr)  # noqa: T201
 
 
-class Spell:
-    """A trouble that comes again and again: it is to be written when it comes, and when its reason is another one."""
+REMIND_S = 60.0
+"""Seconds after which a trouble that lasts is written again."""
 
-    def __init__(self) -> None:
+
+class Spell:
+    """
+    A trouble that comes again and again: it is to be written when it comes, when its reason is another one, and every `REMIND_S`.
+
+    Each process has its own, and of several that take turns one may not hear that all was well: so it is not for ever.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._reason: str | None = None
+        self._said_s = 0.0
+        self._clock = clock
 
     def begins(self, reason: str) -> bool:
         """Note the trouble; returns whether it is to be written."""
-        new, self._reason = reason != self._reason, reason
-        return new
+        now_s = self._clock()
+        if reason == self._reason and now_s - self._said_s < REMIND_S:
+            return False
+        self._reason, self._said_s = reason, now_s
+        return True
 
     def ends(self) -> None:
         """Note that all is well."""

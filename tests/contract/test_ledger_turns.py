@@ -233,6 +233,18 @@ def test_a_state_about_to_be_put_and_an_end_each_have_the_job_looked_at(ledger: 
     assert ledger.due(10, 10, 0).jobs == ("job-1",)
 
 
+@pytest.mark.parametrize("before", [None, "job-1"])
+def test_a_job_named_while_the_state_is_put_is_looked_at_as_well(ledger: Ledger, before: str | None) -> None:
+    """Whoever names it then, does not know that the instance ends; and an instance that has ended is asked about no more."""
+    ledger.register("i-1", before)
+    ledger.apply(counts(ledger, 0, ("i-1", 5)))
+    turn = ledger.seen(ledger.take("i-1", force=True), Instance("i-1", "submitted", before, 5, 5))
+    ledger.state_put(turn, None)
+    ledger.register("i-1", "job-2")
+    ledger.finish(turn, "completed")
+    assert sorted(ledger.due(10, 10, 0).jobs) == sorted(filter(None, (before, "job-2")))
+
+
 def test_a_job_asked_for_again_while_it_is_looked_at_stays_pending(ledger: Ledger) -> None:
     ledger.expect_job("job-1")
     turn = ledger.take_job("job-1")

@@ -7,7 +7,8 @@ import pytest
 import redis
 
 from tests.contract.batches import counts, take_settled
-from tracker.errors import LedgerUnavailable
+from tracker.errors import LedgerUnavailable, LostTurn
+from tracker.findings import unusable
 from tracker.ledger import Ledger
 from tracker.overview import Overview
 
@@ -41,6 +42,31 @@ def test_a_void_ledger_is_refused_until_the_next_birth(ledger: Ledger) -> None:
     assert (ledger.state(()).void, ledger.state(()).verified) == ("a person asked for it", False)
     ledger.birth(void, 2, [], settle_s=0, reason="test")
     assert (ledger.state(()).void, ledger.state(()).verified) == ("", True)
+
+
+def test_only_the_ledger_that_is_meant_is_made_void(ledger: Ledger) -> None:
+    before = ledger.state(()).id
+    assert before
+    ledger.birth(before, 2, [], settle_s=0, reason="test")
+    with pytest.raises(LostTurn, match=f"ledger {ledger.state(()).id} is in force now"):
+        ledger.void("a person asked for it", ledger=before)
+    assert ledger.state(()).verified
+
+
+def test_a_server_that_may_not_be_asked_for_its_run_id_is_told_as_such(servers: dict[str, str]) -> None:
+    """Not as one that has restarted."""
+    address = servers["valkey"].removeprefix("redis://")
+    admin = redis.Redis.from_url(servers["valkey"], decode_responses=True)
+    ledger = Ledger(admin, f"{uuid.uuid4().hex}:")
+    ledger.birth(None, 1, [], settle_s=0, reason="test")
+    admin.acl_setuser("hushed", enabled=True, passwords=["+word"], keys=["*"], categories=["+@all"], commands=["-info"])
+    client = redis.Redis.from_url(f"redis://hushed:word@{address}", decode_responses=True)
+    view = Overview(Ledger(client, ledger.prefix)).ledger_view()
+    found = unusable(view)
+    assert found is not None
+    assert (found.status, "INFO" in found.message, "restarted" in found.message) == ("CRITICAL", True, False)
+    client.close()
+    admin.close()
 
 
 def test_where_there_is_no_ledger_there_is_nothing_to_void(client: "redis.Redis") -> None:

@@ -5,7 +5,7 @@
 import json
 from typing import Any
 
-from tests.simulation.ledger_store import DAY_MS, FULL, WRONG, Part, Store
+from tests.simulation.ledger_store import DAY_MS, FULL, LOST, WRONG, Part, Store
 from tests.simulation.scripts_prelude import Reply, extend, follow_registered, owe, touch
 from tracker.errors import LedgerUnavailable
 from tracker.events import MAX_COUNT
@@ -218,9 +218,11 @@ def verify(store: Store, _: int, ledger: str, run: str, version: int) -> Reply:
     return ["OK", store.id]
 
 
-def void(store: Store, _now: int, reason: str, *_: Any) -> Reply:
+def void(store: Store, _now: int, reason: str, _by: str, ledger: str) -> Reply:
     if store.id is None:
         raise LedgerUnavailable("no ledger yet")
+    if ledger not in {"", store.id}:
+        return LOST
     if not reason:
         return WRONG
     store.void, store.verified_run = reason, f"void: {reason}"

@@ -258,6 +258,8 @@ def finish(store: Store, now: int, name: str, token: str, state: str, remember_m
     store.watched.pop(name, None)
     leisurely = store.leisure.pop(name, None) is not None
     expect(store, now, job)
+    if fields.get("job") and fields["job"] != job:
+        expect(store, now, fields["job"])
     store.version += 1
     if owes:
         fields["k"] = now + kick_ms

@@ -195,7 +195,7 @@ class Calls:
         return [self.rarely(self.ledger, "1-other"), self.rarely(self.run, "older"), self.rarely(self.version, self.version + 100)]
 
     def _void(self) -> list[Any]:
-        return [self.rarely("a person", "")]
+        return [self.rarely("a person", ""), "", self.rarely("", "0-another")]
 
     def _start_partition(self) -> list[Any]:
         start = self.chance.choice([0, 2])

@@ -41,14 +41,9 @@ def register(instance: str, job: str | None) -> None:
 
     To say it again changes nothing. One that the Dataset API does not know is parked until it does.
     """
-    from tracker.findings import unusable
-
     settings = load_settings()
     arguments = [checked_id(instance, "instance id"), checked_id(job, "job id") if job is not None else None]
-    overview = open_overview(settings)
-    with naming_redis(settings):
-        if (found := unusable(overview.ledger_view())) is not None:
-            raise Transient(f"{instance} is not registered: {found.message}")
+    refuse_unusable(settings, open_overview(settings), f"{instance} is not registered")
     send(settings, "tracker.register_instance", arguments)
     click.echo(f"{instance}: will be followed")
 
@@ -79,28 +74,29 @@ def add(instance: str, count: int, *, new: bool, key: str | None, wait: bool, ti
         raise BadInput(f"count {count}: expected a whole number from 0 to {MAX_COUNT}")
     if key is not None and not (key and key.isprintable()):
         raise BadInput(f"key {key!r}: expected printable characters")
-    key = key or uuid.uuid4().hex
+    given, key = key is not None, key or uuid.uuid4().hex
     overview = open_overview(settings)
-    if (known := overview.key_applied(key)) is not None:
-        if known != f"{instance} {count}":
-            raise BadInput(f"key {key!r}: has been used already, to add {known.rpartition(' ')[2]} to {known.rpartition(' ')[0]}")
-        click.echo(f"{instance}: these {count} were added before, nothing is added")
-        return
     with naming_redis(settings):
+        if (known := overview.key_applied(key)) is not None:
+            if known != f"{instance} {count}":
+                raise BadInput(f"key {key!r}: has been used already, to add {known.rpartition(' ')[2]} to {known.rpartition(' ')[0]}")
+            click.echo(f"{instance}: these {count} were added before, nothing is added")
+            return
         # A count for a mistyped id is parked, and nothing can have it counted for another instance from there.
         if not new and overview.instance(instance) is None:
             raise Transient(f"{instance} is not known here, nothing is added: is the id right? If it is meant all the same, say --new")
+    again = f"to say it again is safe with --key {key}{' --new' if new else ''}"
+    if not given:  # before anything can go wrong: said again without it, the count would be added twice
+        click.echo(f"{instance}: {count} are sent; {again}", err=True)
     send(settings, "tracker.add_inserted_count", [instance, count, key])
     if not wait:
         click.echo(f"{instance}: {count} sent with key {key}")
         return
-    if not applied_in_time(overview, key, timeout_s):
-        found = unusable(overview.ledger_view())
-        why = f"{found.message}." if found is not None else "does a worker serve tracker.control?"
-        raise Transient(
-            f"{instance}: {count} sent with key {key}, not applied after {timeout_s:g} s: {why} "
-            f"It may still be applied; to send it again is safe with --key {key}{' --new' if new else ''}"
-        )
+    with naming_redis(settings):
+        if not applied_in_time(overview, key, timeout_s):
+            found = unusable(overview.ledger_view())
+            why = f"{found.message}." if found is not None else "does a worker serve tracker.control?"
+            raise Transient(f"{instance}: {count} sent, not applied after {timeout_s:g} s: {why} It may still be applied; {again}")
     click.echo(f"{instance}: {count} added")
 
 
@@ -131,6 +127,7 @@ def check(instances: tuple[str, ...]) -> None:
     settings = load_settings()
     ids = [checked_id(instance, "instance id") for instance in instances]
     overview = open_overview(settings)
+    refuse_unusable(settings, overview, "nothing is checked")
     with naming_redis(settings):
         strangers = [instance for instance in ids if overview.instance(instance) is None]
     if strangers:
@@ -147,9 +144,18 @@ def sync() -> None:
     It finds instances that no record has named, and totals. A worker does it; it happens every SYNC_INTERVAL anyway.
     """
     settings = load_settings()
-    open_overview(settings)
+    refuse_unusable(settings, open_overview(settings), "the listing is not read")
     send(settings, "tracker.sync_active_instances", [])
     click.echo("the listing is sent for")
+
+
+def refuse_unusable(settings: "Settings", overview: "Overview", not_done: str) -> None:
+    """Refuse what no worker could do now. Raises Transient."""
+    from tracker.findings import unusable
+
+    with naming_redis(settings):
+        if (found := unusable(overview.ledger_view())) is not None:
+            raise Transient(f"{not_done}: {found.message}")
 
 
 def checked_id(value: str, name: str) -> str:

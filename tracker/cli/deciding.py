@@ -37,13 +37,16 @@ def ask(text: str, *, yes: bool, aside: bool = False) -> None:
     click.echo(text, err=aside)
     if yes:
         return
+    nobody = "there is nobody to ask here, so nothing was done; --yes goes on without asking"
+    if sys.stdin is None:  # it was closed
+        raise Transient(nobody)
     try:
         agreed = click.confirm("Go on?", err=aside)
     except click.Abort as error:
         if sys.stdin.isatty():
             raise
         click.echo(err=aside)  # the prompt has left its line open
-        raise Transient("there is nobody to ask here, so nothing was done; --yes goes on without asking") from error
+        raise Transient(nobody) from error
     if not agreed:
         raise click.Abort
 

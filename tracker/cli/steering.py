@@ -8,7 +8,7 @@ import click
 from tracker.cli.acting import checked_id
 from tracker.cli.deciding import ask, deciding
 from tracker.cli.opening import load_settings, naming_redis, open_overview, refuse_job
-from tracker.errors import BadInput, TrackerError, Transient, TurnedAway, UnknownInstance
+from tracker.errors import BadInput, LostTurn, TrackerError, Transient, TurnedAway, UnknownInstance
 
 if TYPE_CHECKING:
     from tracker.explaining import Told
@@ -158,6 +158,9 @@ def recover(*, by: str, reason: str, yes: bool) -> None:
     view = overview.ledger_view()
     if view.id is None:
         raise Transient("there is no ledger: a bridge gives birth to it as soon as it is connected to Kafka")
+    if view.void:
+        click.echo(f"ledger {view.id} is void already ({view.void}); the next one is born as soon as a bridge sees it: tracker status")
+        return
     alive = len(overview.heartbeats("bridge"))
     bridges = f"{alive} alive" if alive else "NONE is alive, so everything stands still until one is"
     ask(
@@ -165,8 +168,11 @@ def recover(*, by: str, reason: str, yes: bool) -> None:
         "Imports that have ended may not be shown here any more; the history and the APIs keep them.",
         yes=yes,
     )
-    with naming_redis(settings):
-        void = overview.ledger.void(f"a person asked for it: {reason}", by)
+    try:
+        with naming_redis(settings):
+            void = overview.ledger.void(f"a person asked for it: {reason}", by, ledger=view.id)
+    except LostTurn as error:
+        raise Transient(f"nothing was done: {error}") from error
     click.echo(f"ledger {void} is void; the next one is born as soon as a bridge sees it: tracker status")
 
 

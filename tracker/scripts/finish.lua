@@ -22,6 +22,7 @@ if (not v[6] or v[9] ~= ARGV[3]) and (v[5] or not leisure) then
   audit(what, id, v[7], 's', what == 'completed' and '' or ARGV[3], 'c', v[5], 'l', v[8])
 end
 expect(ARGV[6])
+if v[7] and v[7] ~= ARGV[6] then expect(v[7]) end        -- named while the PUT was under way
 changed()
 if more then
   redis.call('HSET', k, 'k', int(NOW + tonumber(ARGV[5])))

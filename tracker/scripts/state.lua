@@ -1,5 +1,6 @@
 -- The ledger and its partitions as they stand; works unverified. ARGV: topics wanted.
-local run = run_id() or ''
+local run, err = run_id()
+if not run then return {'NO_RUN_ID', 'INFO server: ' .. (err or 'no run_id')} end
 local wanted = {}
 for _, topic in ipairs(ARGV) do wanted[topic] = true end
 local out = {'OK', ID or '', NUMBER or '0', LEDGER[3] or '0', LEDGER[5] == run and '1' or '0', LEDGER[4] or FORMAT, redis.call('HGET', P .. 'ledger', 'void') or '', run}

@@ -221,6 +221,17 @@ def test_celerys_handler_for_stderr_is_led_to_stdout():
     assert handler.stream is sys.__stdout__
 
 
+def test_a_trouble_is_said_when_it_comes_and_again_while_it_lasts():
+    """Each of a worker's children has its own, and does not hear of the good news of the others."""
+    clock = iter([0.0, 1.0, 59.0, 61.0, 62.0, 120.0, 122.0])
+    spell = logs.Spell(lambda: next(clock))
+    assert [spell.begins("away") for _ in range(4)] == [True, False, False, True]
+    assert spell.begins("odd")
+    assert not spell.begins("odd")
+    spell.ends()
+    assert spell.begins("odd")
+
+
 def test_a_line_that_cannot_be_written_is_told_without_its_content(capsys):
     closed = io.StringIO()
     logs.configure(human=False, level="INFO", secrets=[SECRET], stream=closed)

@@ -7,9 +7,11 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from tracker.errors import LedgerUnavailable
+from tracker.logs import Spell
 
 
 class Queue:
@@ -136,22 +138,46 @@ def checked(tasks: Any, queue: Queue, monkeypatch: pytest.MonkeyPatch, waiting: 
 
 BEFORE_A_FORK = """
 import gc
+gc.freeze()  # as some versions of Python have done before the first line
 import tracker.tasks
 from celery.signals import worker_before_create_process as before_a_fork
 
-loaded = len(gc.get_objects())
+class Garbage:
+    def __init__(self):
+        self.itself = self
+
+gc.disable()
+for _ in range(1000):
+    Garbage()
+loaded, at_first = len(gc.get_objects()), gc.get_freeze_count()
 before_a_fork.send(sender=None)
 frozen = gc.get_freeze_count()
 later = [[] for _ in range(10_000)]
 before_a_fork.send(sender=None)
-print(loaded, frozen, len(gc.get_objects()), gc.get_freeze_count() - frozen)
+left, more = len(gc.get_objects()), gc.get_freeze_count() - frozen
+gc.unfreeze()
+garbage = sum(type(each) is Garbage for each in gc.get_objects())
+print(loaded, frozen - at_first, left, more, garbage)
 """
 
 
 def test_the_collector_of_a_worker_s_child_leaves_alone_what_was_loaded_before_the_fork() -> None:
     """It writes into each object that it looks at, which makes a shared page each process' own. Once: a parent must go on collecting."""
     ran = subprocess.run([sys.executable, "-c", BEFORE_A_FORK], check=True, capture_output=True, text=True)
-    loaded, frozen, left, more = map(int, ran.stdout.split())
+    loaded, frozen, left, more, garbage = map(int, ran.stdout.split())
     assert frozen > 0.9 * loaded > 10_000
     assert left > 10_000, "what came later is collected"
     assert more <= 0
+    assert garbage == 0, "what is hidden is never collected"
+
+
+def test_a_sign_of_life_that_fails_is_said_once_until_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tracker import celery  # noqa: PLC0415 -- reads the environment when it is imported, which is bare by now
+
+    monkeypatch.setattr(celery, "log", structlog.get_logger())
+    ledger, failing = MagicMock(), Spell()
+    ledger.beat.side_effect = [LedgerUnavailable("away"), LedgerUnavailable("away"), None, LedgerUnavailable("away"), ValueError("odd")]
+    with capture_logs() as said:
+        for _ in range(5):
+            celery.say_alive(ledger, failing, "worker", "apply@host", {"pid": 1})
+    assert [(line["event"], line["error"]) for line in said] == [("heartbeat_failed", word) for word in ("away", "away", "odd")]

@@ -10,9 +10,11 @@ import pytest
 from kombu.exceptions import OperationalError
 
 from tests.unit.tracker.cli.runs import follow, one_line, run
+from tracker.errors import LedgerUnavailable
 from tracker.events import MAX_COUNT
 from tracker.instance import Instance
 from tracker.ledger import Ledger
+from tracker.overview import Overview
 
 
 @pytest.mark.parametrize(
@@ -101,8 +103,14 @@ def test_a_broker_that_does_not_take_the_task_is_named(monkeypatch: pytest.Monke
         ("restarted", "Redis has restarted and no bridge has verified ledger {id} yet: nothing is counted or pushed"),
     ],
 )
-def test_register_without_a_ledger_in_use_sends_nothing(ledger: Ledger, sent: list[object], trouble: str, said: str) -> None:
-    """The task would be tried a few times and given up."""
+@pytest.mark.parametrize(
+    "arguments, not_done",
+    [(("register", "i-1"), "i-1 is not registered"), (("check",), "nothing is checked"), (("sync",), "the listing is not read")],
+)
+def test_without_a_ledger_in_use_nothing_is_sent(
+    ledger: Ledger, sent: list[object], trouble: str, said: str, arguments: tuple[str, ...], not_done: str
+) -> None:
+    """The task would be tried a few times at most, and given up."""
     said = said.format(id=ledger.state(()).id)
     if trouble == "none":
         ledger.client.delete(f"{ledger.prefix}ledger")
@@ -110,9 +118,9 @@ def test_register_without_a_ledger_in_use_sends_nothing(ledger: Ledger, sent: li
         ledger.void("a reason", "ann")
     else:
         ledger.client.hset(f"{ledger.prefix}ledger", "run", "another")
-    result = run("register", "i-1")
+    result = run(*arguments)
     assert (result.exit_code, sent) == (1, [])
-    assert one_line(result) == f"i-1 is not registered: {said}"
+    assert one_line(result) == f"{not_done}: {said}"
 
 
 # -- adding by hand --
@@ -166,7 +174,53 @@ def test_add_that_is_not_applied_in_time_fails_and_says_how_to_repeat_it(ledger:
     result = run("add", "i-1", "500", "--timeout", "0s")
     assert result.exit_code == 1
     (_, (_, _, key)) = sent[0]
-    assert f"--key {key}" in one_line(result)
+    *_, said = result.stderr.splitlines()
+    assert said.startswith("tracker: ")
+    assert f"--key {key}" in said
+
+
+@pytest.mark.parametrize("how", ["Redis goes", "Redis goes at last", "broker goes", "interrupted"])
+def test_add_tells_the_key_before_anything_can_go_wrong(
+    monkeypatch: pytest.MonkeyPatch, ledger: Ledger, sent: list[tuple[str, list[Any]]], how: str
+) -> None:
+    """Said again without it, the count would be added twice."""
+    from tracker.celery import app  # noqa: PLC0415 -- reads the environment when it is imported, which is bare by now
+
+    follow(ledger, "i-1")
+    asked: list[str] = []
+
+    def key_applied(_: Overview, key: str) -> None:
+        if how == "interrupted" and asked:
+            raise KeyboardInterrupt
+        if how == "Redis goes" and asked:
+            raise LedgerUnavailable("Redis does not answer: time-out")
+        asked.append(key)
+
+    def refuse(_name: str, *, args: list[Any], **_: object) -> None:
+        sent.append(("", args))
+        raise OperationalError("time-out")
+
+    def gone(_: Overview) -> None:
+        raise LedgerUnavailable("Redis does not answer: time-out")
+
+    monkeypatch.setattr(Overview, "key_applied", key_applied)
+    if how == "Redis goes at last":
+        monkeypatch.setattr(Overview, "ledger_view", gone)
+    if how == "broker goes":
+        monkeypatch.setattr(app, "send_task", refuse)
+    result = run("add", "i-1", "500", "--timeout", "0s")
+    assert result.exit_code == 1
+    ((_, (_, _, key)),) = sent
+    first, *rest = result.stderr.splitlines()
+    assert first == f"i-1: 500 are sent; to say it again is safe with --key {key}"
+    if how.startswith("Redis"):
+        assert rest == ["tracker: Redis at redis://localhost:6379/0 does not answer: time-out"]
+
+
+def test_add_with_a_key_of_ones_own_needs_not_be_told_it(ledger: Ledger, sent: list[object]) -> None:
+    follow(ledger, "i-1")
+    assert run("add", "i-1", "500", "--key", "k-1", "--no-wait").stderr == ""
+    assert len(sent) == 1
 
 
 def test_add_with_a_key_that_was_applied_adds_nothing(ledger: Ledger, sent: list[object]) -> None:

@@ -10,7 +10,9 @@ import pytest
 
 from tests.unit.tracker.cli.runs import PREFIX, follow, history, one_line, run
 from tests.unit.tracker.model_apis import ModelDatasetApi, ModelImportApi, Stored
+from tracker.cli.deciding import ask
 from tracker.completing import Advancing
+from tracker.errors import Transient
 from tracker.instance import Job
 from tracker.ledger import Ledger
 from tracker.pushing import Rules
@@ -192,6 +194,34 @@ def test_recover_goes_on_after_a_yes(ledger: Ledger) -> None:
     assert result.exit_code == 0
     assert "(1 alive)" in result.stdout
     assert ledger.state(()).void
+
+
+def test_recover_gives_up_the_ledger_that_it_has_named_and_no_other(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it asks, somebody else has done so, and the next one is born."""
+
+    def answer(*_: object, **__: object) -> None:
+        ledger.birth(ledger.state(()).id, 2, [], settle_s=0, reason="test")
+
+    monkeypatch.setattr("tracker.cli.steering.ask", answer)
+    result = run("recover")
+    assert result.exit_code == 1
+    assert one_line(result) == f"nothing was done: ledger {ledger.state(()).id} is in force now"
+    assert ledger.state(()).verified
+
+
+def test_recover_of_a_void_ledger_leaves_it_as_it_is(ledger: Ledger) -> None:
+    ledger.void("somebody else asked for it")
+    result = run("recover")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "is void already (somebody else asked for it)" in result.stdout
+    assert ledger.state(()).void == "somebody else asked for it"
+
+
+def test_nobody_can_be_asked_where_there_is_no_input(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracker.cli.deciding.sys.stdin", None)
+    with pytest.raises(Transient, match="there is nobody to ask here"):
+        ask("Something is done.", yes=False)
+    assert ledger.state(()).void == ""
 
 
 def test_recover_without_a_ledger_says_that_there_is_none(ledger: Ledger) -> None:
