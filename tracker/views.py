@@ -268,11 +268,18 @@ _VOIDED_BY_A_BIRTH = frozenset(
 )
 """What `touch` in prelude.lua deletes of an instance that belongs to an older ledger."""
 
+_KEPT_OF_AN_END = frozenset(("counted", "et", "ins", "end", "unv"))
+"""Of these, what stays true of one that has ended."""
+
 
 def read_instance(instance_id: str, raw: Mapping[str, str], number: str | None, now_ms: int) -> InstanceView:
     """Read the hash of an instance. `number` is that of the ledger in force, `now_ms` Redis' clock."""
-    if raw.get("g") != number:  # not touched since the birth: seen as it will be then
-        raw = {name: value for name, value in raw.items() if name not in _VOIDED_BY_A_BIRTH} | {"aside": raw.get("hand", "0")}
+    if raw.get("g") != number:
+        # Not touched since the birth. One that has ended may never be, and is what it was; any other is seen as it will be then.
+        void, aside = (
+            (_VOIDED_BY_A_BIRTH - _KEPT_OF_AN_END, {}) if raw.get("end") else (_VOIDED_BY_A_BIRTH, {"aside": raw.get("hand", "0")})
+        )
+        raw = {name: value for name, value in raw.items() if name not in void} | aside
     ended, parked = _seconds(raw, "end"), raw.get("pk") or None
     next_try_s = _seconds(raw, "nb")
     view = InstanceView(
@@ -288,8 +295,8 @@ def read_instance(instance_id: str, raw: Mapping[str, str], number: str | None, 
         open_tasks=raw.get("tasks", ""),
         intent=IntentView(int(raw["dl"]), max(0, now_ms - int(raw.get("sent") or now_ms)) / 1000) if raw.get("dl") else None,
         reason=raw.get("why", ""),
-        tries=int(raw.get("tr") or 0),
-        next_try_s=next_try_s if next_try_s and next_try_s * 1000 > now_ms else None,
+        tries=0 if ended else int(raw.get("tr") or 0),
+        next_try_s=next_try_s if next_try_s and next_try_s * 1000 > now_ms and not ended else None,
         parked_kind=parked,
         parked_since_s=_seconds(raw, "pkd") if parked else None,
         first_seen_s=_seconds(raw, "first"),

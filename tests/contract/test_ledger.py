@@ -329,6 +329,35 @@ def test_a_birth_voids_what_an_older_ledger_knew_and_keeps_counts_by_hand(ledger
     assert (turn.owed, turn.aside, turn.intent) == (0, 45, None)
 
 
+@pytest.mark.parametrize("births", [1, 2])
+@pytest.mark.parametrize("how", ["parked", "failed"])
+def test_a_birth_finds_what_is_owed_by_hand_though_neither_records_nor_a_listing_tell_of_it(ledger: Ledger, how: str, births: int) -> None:
+    ledger = Ledger(ledger.client, ledger.prefix, kick_s=0.0)  # no push task is waited for
+    ledger.add_by_hand("i-1", 40, "key-1")
+    if how == "parked":
+        for _ in range(2):
+            turn = ledger.take("i-1", force=True)
+            ledger.unknown(turn)
+            ledger.release(turn)
+    else:
+        turn = ledger.seen(ledger.take("i-1"), Instance("i-1", "failed", None, 99, 3, "t0"))
+        ledger.finish(turn, "failed")
+    for number in range(2, 2 + births):
+        ledger.birth(ledger.state([TOPIC]).id, number, [PartitionStart(P0, "e1", 0, 0)], settle_s=0, reason="test")
+    assert ledger.due(10, 10, 10).push == ("i-1",)
+    turn = ledger.seen(ledger.take("i-1"), Instance("i-1", "failed", None, 99, 3, "t0"))
+    assert (turn.owed, turn.aside) == (37, None)
+
+
+def test_a_birth_lets_those_rest_who_have_ended_and_owe_nothing(ledger: Ledger) -> None:
+    ledger.add_by_hand("i-1", 40, "key-1")
+    turn = ledger.seen(ledger.take("i-1"), Instance("i-1", "completed", None, 40, 0, "t0"))
+    turn = ledger.close_intent(ledger.open_intent(turn, 0, "t0"), applied=True, etag="t1")
+    ledger.finish(turn, "completed")
+    ledger.birth(ledger.state([TOPIC]).id, 2, [PartitionStart(P0, "e1", 0, 0)], settle_s=0, reason="test")
+    assert ledger.due(10, 10, 10).push == ()
+
+
 def test_the_version_rises_with_every_change_of_counts(ledger: Ledger) -> None:
     def version() -> int:
         return ledger.state([TOPIC]).version

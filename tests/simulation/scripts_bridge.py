@@ -187,8 +187,10 @@ def birth(store: Store, now: int, expected: str, number: int, random: str, settl
     for name, epoch in store.partitions.items():
         del store.parts[name, epoch]
         store.persist(f"part:{name}:{epoch}")
+    taken_up = [*store.owing, *store.parked, *store.leisure]
     for gone in (store.partitions, store.owing, store.watched, store.leisure, store.parked, store.sync):
         gone.clear()
+    store.leisure = {name: now for name in taken_up if "hand" in store.instances.get(name, {})}
     store.unpassed = 0
     for topic, partition, epoch, following, horizon in zip(*[iter(starts)] * 5, strict=True):
         name = f"{topic}:{partition}"

@@ -10,9 +10,17 @@ for n = 6, #ARGV, 5 do
   if not tonumber(ARGV[n + 3]) or (ARGV[n + 4] ~= '' and not tonumber(ARGV[n + 4])) then return {'ERROR', 'next and horizon must be numbers'} end
 end
 local id = ARGV[2] .. '-' .. ARGV[3]
+-- Kafka does not know counts by hand: who owed some is taken up though no record names it, and no listing.
+local by_hand = {}
+for _, list in ipairs({'owing', 'parked', 'leisure'}) do
+  for _, instance in ipairs(redis.call('ZRANGE', P .. list, 0, -1)) do
+    if redis.call('HEXISTS', P .. 'i:' .. instance, 'hand') == 1 then by_hand[#by_hand + 1] = instance end
+  end
+end
 local old = redis.call('HGETALL', P .. 'partitions')
 for n = 1, #old, 2 do redis.call('DEL', P .. 'part:' .. old[n] .. ':' .. old[n + 1]) end
 redis.call('DEL', P .. 'partitions', P .. 'owing', P .. 'watched', P .. 'leisure', P .. 'parked', P .. 'sync', P .. 'owed', P .. 'intents')
+for _, instance in ipairs(by_hand) do redis.call('ZADD', P .. 'leisure', NOW, instance) end
 local unpassed = 0
 for n = 6, #ARGV, 5 do
   local name = ARGV[n] .. ':' .. ARGV[n + 1]

@@ -14,7 +14,7 @@
 --   owed                    zset    instances that owe counts -> since (ms)
 --   intents                 zset    instances with an open intent -> opened (ms)
 --   watched                 zset    instances whose completion must be looked at -> due (ms)
---   leisure                 zset    instances set aside at a birth and not listed: settled a few at a time -> since (ms)
+--   leisure                 zset    instances set aside at a birth, listed or not: settled a few at a time -> since (ms)
 --   followed                zset    instances not ended -> followed since (ms)
 --   finished                zset    instances ended -> ended (ms)
 --   progress                zset    instances followed -> last progress as far as it was looked at (ms)

@@ -143,6 +143,19 @@ def test_after_a_birth_nothing_of_the_older_ledger_is_shown_as_owed(ledger: Ledg
     assert overview.figures().owed == 0
 
 
+def test_what_has_ended_is_shown_after_a_birth_as_it_ended(ledger: Ledger, overview: Overview) -> None:
+    """Where Kafka no longer holds its records, nothing of the new ledger ever touches it."""
+    ledger.follow("submitted", [seen("i-1", total=7)])
+    ledger.add_by_hand("i-1", 7, "key-1")
+    turn = ledger.seen(ledger.take("i-1"), seen("i-1", total=7))
+    turn = ledger.close_intent(ledger.open_intent(turn, 0, "t0"), applied=True, etag="t1")
+    ledger.finish(turn, "completed")
+    before = view(overview, "i-1")
+    ledger.birth(ledger.state(()).id, 2, [PartitionStart(P0, "e", 0, 2)], settle_s=60, reason="test")
+    assert view(overview, "i-1") == before
+    assert (before.state, before.inserted, before.aside, before.ended_s is None) == ("completed", 7, None, False)
+
+
 def test_a_long_parked_instance_that_became_a_dead_letter_is_given_up(ledger: Ledger, overview: Overview) -> None:
     count(ledger, ("i-1", 4))
     turn = ledger.seen(ledger.take("i-1"), seen("i-1"))
