@@ -86,7 +86,7 @@ app.conf.update(
         "socket_keepalive": True,
     },
     # Without it kombu takes a rediss:// server unverified; what the URL says goes first.
-    broker_use_ssl=setting_values.redis_tls(config.broker_url) if config.broker_url.startswith("redis") else False,
+    broker_use_ssl=setting_values.redis_tls(config.broker_url),
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,  # a worker waits for Redis as long as it takes
     broker_channel_error_retry=True,

@@ -125,6 +125,10 @@ def _next(told: Told) -> list[str]:
         ),
         ("pushes" in ledger.paused, f"the pushes are {paused(ledger, 'pushes', told.now_s, 'nothing is pushed or completed')}"),
         (not ledger.ready, "nothing. The ledger has just been born; it goes on by itself when all of Kafka is read again"),
+        (
+            told.instance is None and not told.unknown,
+            f"mend what keeps the Dataset API from answering, then tracker explain {name} again",
+        ),
         (view is None and told.unknown, f"nothing, if the id is mistyped; else create it at the Dataset API, then tracker register {name}"),
         (view is None, f"if it should be followed, tracker register {name}"),
         (

@@ -39,11 +39,11 @@ SEE_STATUS = ": see tracker status"
 """Where to look for what is set aside; `tracker status` itself names it instead."""
 
 QUEUE_COMMANDS = {
-    "tracker.apply": "celery -A tracker worker -Q tracker.apply,tracker.control",
-    "tracker.push": "celery -A tracker worker -Q tracker.push",
-    "tracker.control": "celery -A tracker worker -Q tracker.apply,tracker.control",
+    "tracker.apply": "celery -A tracker worker -Q tracker.apply,tracker.control -n apply@%h",
+    "tracker.push": "celery -A tracker worker -Q tracker.push -n push@%h",
+    "tracker.control": "celery -A tracker worker -Q tracker.apply,tracker.control -n apply@%h",
 }
-"""How a worker is started that serves the queue."""
+"""How a worker is started that serves the queue. Named, as signs of life are kept by name, and one host has both."""
 
 DURABLE = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
 """How the Redis server has to be set up so that it keeps what it acknowledged."""

@@ -61,8 +61,7 @@ def make_overview(settings: Settings, *, timeout_s: float = 2.0) -> "Overview":
     ledger = Ledger(connect(settings.redis_url.get_secret_value(), timeout_s=timeout_s), settings.redis_key_prefix)
     if settings.celery_broker_url is None:
         return Overview(ledger)
-    url = settings.celery_broker_url.get_secret_value()
-    return Overview(ledger, connect(url, timeout_s=timeout_s) if url.startswith(("redis://", "rediss://")) else None)
+    return Overview(ledger, connect(settings.celery_broker_url.get_secret_value(), timeout_s=timeout_s))
 
 
 JOB_LISTS = ("all", "unfinished")
@@ -72,12 +71,12 @@ class Overview:
     """
     Reads what people want to see. Every method raises LedgerUnavailable when Redis is away.
 
-    `broker` is the Redis that carries the tasks: by default the ledger's own, None where it is no Redis.
+    `broker` is the Redis that carries the tasks: by default the ledger's own.
     """
 
-    def __init__(self, ledger: Ledger, broker: "redis.Redis | str | None" = "same") -> None:
+    def __init__(self, ledger: Ledger, broker: "redis.Redis | None" = None) -> None:
         self.ledger = ledger
-        self._broker = ledger.client if isinstance(broker, str) else broker
+        self._broker = ledger.client if broker is None else broker
 
     def _key(self, name: str) -> str:
         return f"{self.ledger.prefix}{name}"
@@ -166,8 +165,6 @@ class Overview:
 
     def queues(self) -> tuple[dict[str, int] | None, int | None]:
         """How many messages wait in each queue, and how many are handed out and not acknowledged; None where that is not known."""
-        if self._broker is None:
-            return None, None
         try:
             *lengths, in_passing, unacked = self.ask(
                 *(("LLEN", self._key(queue)) for queue in (*QUEUES, PUSHED_IN_PASSING)),
@@ -206,7 +203,7 @@ class Overview:
 
     def broker_trouble(self) -> str:
         """Why the Redis that carries the tasks does not answer, where it is another than the ledger's; "" when it does."""
-        if self._broker is None or self._broker is self.ledger.client:
+        if self._broker is self.ledger.client:
             return ""
         try:
             with self.ledger.reaching():

@@ -153,15 +153,6 @@ def redis_url(text: str) -> str:
     return text
 
 
-def broker_url(text: str) -> str:
-    """Read a Celery broker's URL. Celery knows more kinds than this program does: only the scheme and Redis' TLS are checked."""
-    if not re.match(r"[a-z][a-z0-9+.-]*://", text) or not _printable(text):
-        raise ValueError("a broker URL such as redis://host:6379/1")
-    if text.startswith("redis"):
-        redis_tls(text)
-    return text
-
-
 def redis_tls(url: str) -> dict[str, str | bool] | None:
     """
     Read what a Redis URL says of TLS, None for redis://: what redis-py and kombu both call the same, and nothing else.

@@ -181,8 +181,8 @@ class Settings(BaseModel):
 
     A server on this machine, first database."""
 
-    celery_broker_url: Annotated[Annotated[SecretStr, _text(forms.broker_url)] | None, _none_if_empty] = None
-    """The broker that carries the tasks, where it is not the ledger's Redis.
+    celery_broker_url: Annotated[Annotated[SecretStr, _text(forms.redis_url)] | None, _none_if_empty] = None
+    """The Redis that carries the tasks, where it is not the ledger's. No other kind of broker is supported.
 
     None: one Redis for both is enough. Celery itself heeds this variable, so it is checked and shown here."""
 

@@ -37,6 +37,9 @@ STEADY_S = 10.0
 GIVE_UP_AFTER = 12
 """Deaths in a row, none after a steady life, before a child counts as one that cannot be kept running: about a minute."""
 
+MISUSED = 2
+"""The exit code of a program whose settings or arguments are wrong: started again, it would end the same way."""
+
 POLL_S = 0.05
 """How often the children are looked at."""
 
@@ -393,6 +396,10 @@ class Supervisor:
         if not kept.wanted:
             return
         how = _in_words(kept.exit_code)
+        if kept.exit_code == MISUSED:
+            kept.failed = f"{how}, as it would again"
+            self._report(f"{kept.child.name} {kept.failed}: given up")
+            return
         if not kept.child.restart:
             kept.wanted = False
             kept.failed = None if kept.exit_code == 0 else how

@@ -227,8 +227,8 @@ class Figures:
 
     `settling` are instances read again at the ledger's birth that no API has listed: compared with the API at leisure.
     `owed` is summed over the first some thousand owing instances; `owed_is_bounded` says that there are more.
-    `queues` gives each queue's length, `unacked` the tasks handed out and not done; both None where the broker is no
-    Redis, or does not answer.
+    `queues` gives each queue's length, `unacked` the tasks handed out and not done; both None where the broker
+    does not answer.
     """
 
     now_s: float

@@ -127,7 +127,8 @@ def test_what_is_asked_for_is_found_from_the_newest_on(ledger: Ledger, stream: H
     ledger.apply(counts(ledger, 0, ("i-1", 5), ("i-2", 7)))
     assert [entry.what for entry in stream.newest(Wanted())] == ["first", "first", "registered", "birth"]
     assert [entry.what for entry in stream.newest(Wanted(instance_id="i-1"))] == ["first", "registered"]
-    assert [entry.instance_id for entry in stream.newest(Wanted(1, what="first"))] == ["i-2"]
+    assert [entry.instance_id for entry in stream.newest(Wanted(1, what=("first",)))] == ["i-2"]
+    assert [entry.what for entry in stream.newest(Wanted(what=("birth", "registered")))] == ["registered", "birth"]
     assert [entry.what for entry in stream.newest(Wanted(job_id="job-1"))] == ["first", "registered"]
     assert stream.newest(Wanted(since_s=stream.now_s() + 10)) == []
 
@@ -151,7 +152,8 @@ def test_what_happened_stands_once_in_the_database_and_is_told_from_there(memory
     assert [entry.sentence for entry in again.entries] == [entry.sentence for entry in told.entries]
     assert again.entries[3].sentence == "1,500 added by hand by ann@host with key ticket-1"
     assert [entry.what for entry in history.newest(Wanted(2, job_id="job-1")).entries] == ["completed", "pushed"]
-    assert [entry.what for entry in history.newest(Wanted(what="first", since_s=0)).entries] == ["first"]
+    assert [entry.what for entry in history.newest(Wanted(what=("first",), since_s=0)).entries] == ["first"]
+    assert [entry.what for entry in history.newest(Wanted(what=("first", "pushed"))).entries] == ["pushed", "first"]
 
 
 def test_a_crash_between_commit_and_acknowledgement_adds_nothing_twice(memory: Ledger, empty: Postgres, kept: HistoryDatabase) -> None:

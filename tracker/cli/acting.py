@@ -65,13 +65,11 @@ def add(instance: str, count: int, *, new: bool, key: str | None, wait: bool, ti
     does not know INSTANCE and --new is not given. Exit code 1 as well when it is not applied in time; to send it again
     with the same key is then safe.
     """
-    from tracker.events import MAX_COUNT
     from tracker.findings import unusable
 
     settings = load_settings()
     checked_id(instance, "instance id")
-    if not 0 <= count <= MAX_COUNT:
-        raise BadInput(f"count {count}: expected a whole number from 0 to {MAX_COUNT}")
+    checked_count(count)
     if key is not None and not (key and key.isprintable()):
         raise BadInput(f"key {key!r}: expected printable characters")
     given, key = key is not None, key or uuid.uuid4().hex
@@ -83,8 +81,11 @@ def add(instance: str, count: int, *, new: bool, key: str | None, wait: bool, ti
             click.echo(f"{instance}: these {count} were added before, nothing is added")
             return
         # A count for a mistyped id is parked, and nothing can have it counted for another instance from there.
-        if not new and overview.instance(instance) is None:
+        view = overview.instance(instance)
+        if view is None and not new:
             raise Transient(f"{instance} is not known here, nothing is added: is the id right? If it is meant all the same, say --new")
+    if view is not None and view.ended_s is not None:
+        click.echo(f"{instance} has ended already, it is {view.state}: these {count} come on top", err=True)
     again = f"to say it again is safe with --key {key}{' --new' if new else ''}"
     if not given:  # before anything can go wrong: said again without it, the count would be added twice
         click.echo(f"{instance}: {count} are sent; {again}", err=True)
@@ -163,6 +164,15 @@ def checked_id(value: str, name: str) -> str:
     from tracker.counting import check_id
 
     return check_id(value, name)
+
+
+def checked_count(value: int) -> int:
+    """A count that a task takes. Raises BadInput."""
+    from tracker.events import MAX_COUNT
+
+    if not 0 <= value <= MAX_COUNT:
+        raise BadInput(f"count {value}: expected a whole number from 0 to {MAX_COUNT}")
+    return value
 
 
 def login_name() -> str:

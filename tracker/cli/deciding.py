@@ -51,8 +51,8 @@ def ask(text: str, *, yes: bool, aside: bool = False) -> None:
         raise click.Abort
 
 
-def exactly_one_way(ids: tuple[str, ...], filters: dict[str, object], *, everything: bool) -> None:
-    """Refuse a command that acts on nothing named, or names it in two ways. Raises BadInput."""
+def exactly_one_way(ids: tuple[str, ...], filters: dict[str, object], *, everything: bool, such_as: str) -> None:
+    """Refuse a command that acts on nothing named, or names it in two ways; `such_as` is one of its options. Raises BadInput."""
     ways = [bool(ids), any(value is not None for value in filters.values()), everything]
     if sum(ways) != 1:
-        raise BadInput("name what is meant in one way: by ids, by options such as --what, or all of it with --all")
+        raise BadInput(f"name what is meant in one way: by ids, by options such as {such_as}, or all of it with --all")

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 @click.command(epilog="Examples: tracker history --instance 8a1c…; tracker history --since 2h --what pushed --json")
 @click.option("--instance", "instance_id", metavar="INSTANCE", help="Only what happened to this instance.")
 @click.option("--job", "job_id", metavar="JOB", help="Only what happened to this job and its instances.")
-@click.option("--what", metavar="WORD", help="Only one kind, such as pushed or completed; a wrong one lists them.")
+@click.option("--what", metavar="WORD", multiple=True, help="Only this kind, such as pushed; may be repeated; a wrong one lists them.")
 @click.option("--since", metavar="DURATION", default="", help="Only the last 30m, 2h, 48h …")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1_000_000), help="The newest so many.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, the newest first.")
-def history(instance_id: str | None, job_id: str | None, what: str | None, since: str, limit: int, as_json: bool) -> None:  # noqa: FBT001 -- a flag
+def history(instance_id: str | None, job_id: str | None, what: tuple[str, ...], since: str, limit: int, as_json: bool) -> None:  # noqa: FBT001 -- a flag
     """Show what has happened, the newest last: registrations, pushes, completions, births, what people did."""
     from tracker.history import entries
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tracker.cli.acting import checked_id
+from tracker.cli.acting import checked_count, checked_id
 from tracker.cli.deciding import age, ask, deciding, exactly_one_way
 from tracker.cli.opening import load_settings, naming_redis, open_overview
 from tracker.errors import BadInput, Transient
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tracker.views import DeadLetter
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+NONE = "no dead letter is like that"
 
 TOLD_ONE_BY_ONE = 20
 """Letters that an act tells of by name; of more it tells only those that went another way than the rest."""
@@ -133,10 +135,13 @@ def replay(
     """
     from tracker.letters import Meaning
 
-    exactly_one_way(ids, wanted, everything=everything)
+    exactly_one_way(ids, wanted, everything=everything, such_as="--what")
     settings, letters, now_s = opened()
-    given = None if meaning is None else Meaning(checked_id(meaning[0], "instance id"), meaning[1])
+    given = None if meaning is None else Meaning(checked_id(meaning[0], "instance id"), checked_count(meaning[1]))
     found = selected(letters, ids, wanted, settings, now_s)
+    if not found and not as_json:
+        click.echo(NONE)
+        return
     if given and (len(found) != 1 or found[0].what != "undecodable"):
         raise BadInput("--as: expected the id of one undecodable record")
     work, stays = [], []
@@ -170,11 +175,11 @@ def drop(ids: tuple[str, ...], *, everything: bool, by: str, reason: str, yes: b
 
     A dropped record stays dropped when a birth reads it again. Dropped counts are read again by the next birth as ever.
     """
-    exactly_one_way(ids, wanted, everything=everything)
+    exactly_one_way(ids, wanted, everything=everything, such_as="--what")
     settings, letters, now_s = opened()
     found = selected(letters, ids, wanted, settings, now_s)
     if not found:
-        click.echo("no dead letter is like that")
+        click.echo(NONE)
         return
     lost = sum(letter.count or 0 for letter in found)
     text = f"{number(found)} will be dropped, never to be counted" + (f", {lost:,} observations among them." if lost else ".")

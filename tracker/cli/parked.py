@@ -125,7 +125,7 @@ def retry(names: tuple[str, ...], *, everything: bool, by: str, reason: str, yes
     """
     from tracker.findings import in_number
 
-    exactly_one_way(names, wanted, everything=everything)
+    exactly_one_way(names, wanted, everything=everything, such_as="--kind")
     settings, overview = opened()
     steering = steering_of(overview)
     with naming_redis(settings):
@@ -133,7 +133,7 @@ def retry(names: tuple[str, ...], *, everything: bool, by: str, reason: str, yes
         if not found.instances and not found.jobs:
             click.echo("nothing is parked like that")
             return
-        ask(f"{found.in_words} will be looked at again, {in_number(found.owed, 'observation')} owed.", yes=yes)
+        ask(f"{found.in_words} will be looked at again, {in_number(found.owed, 'observation')} not confirmed.", yes=yes)
         done = sum(steering.retry_parked(view.id, who=by, why=reason) for view in found.instances)
         done += sum(steering.retry_job(job.id, who=by, why=reason) for job in found.jobs)
     click.echo(f"{done:,} will be looked at by the next check: tracker status")
@@ -150,7 +150,7 @@ def drop(names: tuple[str, ...], *, everything: bool, by: str, reason: str, yes:
 
     What an instance owes becomes a dead letter, which can be replayed. Exit code 1 when one is no longer parked, or held.
     """
-    exactly_one_way(names, wanted, everything=everything)
+    exactly_one_way(names, wanted, everything=everything, such_as="--kind")
     settings, overview = opened()
     steering = steering_of(overview)
     remember_s, most = settings.finished_instance_ttl_s, settings.dead_letters_max
@@ -177,10 +177,13 @@ def drop(names: tuple[str, ...], *, everything: bool, by: str, reason: str, yes:
 
 
 def become_letters(owed: int) -> str:
-    """Say what becomes of what is owed; nothing where nothing is."""
+    """Say what becomes of what is owed or set aside; nothing where nothing is."""
     if not owed:
         return ""
-    return f" The {owed:,} observations owed become dead letters." if owed > 1 else " The 1 observation owed becomes a dead letter."
+    what = (
+        "observations that are not confirmed become dead letters" if owed > 1 else "observation that is not confirmed becomes a dead letter"
+    )
+    return f" The {owed:,} {what}."
 
 
 def opened() -> "tuple[Settings, Overview]":

@@ -6,9 +6,9 @@ import socket
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -32,28 +32,48 @@ WATCH_S = 1.0
 )
 @click.option("--all", "everything", is_flag=True, help="Finished instances and jobs, too.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="Instances and jobs to show.")
-@click.option("--watch", is_flag=True, help="Look again each second, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Look again each second, until Ctrl-C; JSON is then a line each.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 def status(everything: bool, limit: int, watch: bool, as_json: bool) -> None:  # noqa: FBT001 -- flags of the command line
     """Show how far everything is: instances, jobs, what is owed, what is not well."""
     settings = load_settings()
     overview = open_overview(settings)
-    if as_json:
-        click.echo(json.dumps(status_json(overview, settings, everything=everything, limit=limit), indent=2))
-        return
     from tracker.cli import tables
+
+    def show() -> None:
+        if as_json:
+            shown = status_json(overview, settings, everything=everything, limit=limit)
+            click.echo(json.dumps(shown, indent=None if watch else 2))
+        else:
+            tables.console().print(status_table(overview, settings, everything=everything, limit=limit))
 
     if not watch:
         with naming_redis(settings):
-            tables.console().print(status_table(overview, settings, everything=everything, limit=limit))
+            show()
         return
+    with suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
+        if sys.stdout.isatty() and not as_json:
+            watch_in_place(lambda: status_table(overview, settings, everything=everything, limit=limit))
+        while True:
+            try:
+                show()
+            except LedgerUnavailable as error:
+                click.echo(str(error), err=True)
+            sys.stdout.flush()
+            time.sleep(WATCH_S)
+
+
+def watch_in_place(look: Callable[[], "RenderableType"]) -> NoReturn:
+    """Show what `look` gives on the whole terminal, each second."""
     from rich.live import Live
     from rich.text import Text
 
-    with suppress(KeyboardInterrupt), Live(console=tables.console(), auto_refresh=False, screen=sys.stdout.isatty()) as live:
-        while True:  # Ctrl-C is how it ends
+    from tracker.cli import tables
+
+    with Live(console=tables.console(), auto_refresh=False, screen=True) as live:
+        while True:
             try:
-                live.update(status_table(overview, settings, everything=everything, limit=limit), refresh=True)
+                live.update(look(), refresh=True)
             except LedgerUnavailable as error:
                 live.update(Text(str(error), "red"), refresh=True)
             time.sleep(WATCH_S)

@@ -28,7 +28,11 @@ EFFECTS = {
 @click.argument("instance")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 def explain(instance: str, as_json: bool) -> None:  # noqa: FBT001 -- a flag of the command line
-    """Say what is known of INSTANCE, what is awaited, and what to do next. Asks the Dataset API, too."""
+    """
+    Say what is known of INSTANCE, what is awaited, and what to do next.
+
+    Asks the Dataset API, too. Exit code 1 when that does not answer, or turns us away.
+    """
     from tracker import explaining
 
     settings = load_settings()
@@ -38,6 +42,8 @@ def explain(instance: str, as_json: bool) -> None:  # noqa: FBT001 -- a flag of 
         refuse_job(overview, instance)
     sentences = explaining.explain(told)
     click.echo(json.dumps({"id": instance, "sentences": sentences}, indent=2) if as_json else "\n".join(sentences))
+    if told.instance is None and not told.unknown:
+        raise Transient(f"{instance}: the Dataset API has not told what it knows")
 
 
 @click.command(epilog="Examples: tracker reconcile 8a1c…; tracker reconcile 8a1c… --fix")

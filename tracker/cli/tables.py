@@ -96,7 +96,7 @@ def status_view(
 def _by_name(finding: Finding, figures: Figures, instances: Page[InstanceView], jobs: Page[JobView]) -> str:
     """What is set aside, with the names of the first few: who reads this has asked for the status already."""
     parked = [(view.id, view.parked_kind or "") for view in instances.items if view.parked_since_s is not None]
-    commands = [f"tracker show {shlex.quote(instance_id)}" for instance_id, _ in parked[:1]]
+    commands = [f"tracker show {shlex.quote(parked[0][0])}" if len(parked) == 1 else "tracker parked list"] if parked else []
     commands += ["tracker dead-letters list"] if figures.dead_letters else []
     parked += [(job.id, "job") for job in jobs.items if job.parked_since_s is not None]
     named = ", ".join(f"{name} ({kind})" for name, kind in parked[:MOST_NAMED])

@@ -186,7 +186,7 @@ class Session:
         conditions = [
             (sql.SQL("instance_id = {}"), wanted.instance_id),
             (sql.SQL("job_id = {}"), wanted.job_id),
-            (sql.SQL("what = {}"), wanted.what),
+            (sql.SQL("what = ANY({})"), list(wanted.what) or None),
             (sql.SQL("ms >= {}"), since_ms),
         ]
         given = [condition.format(sql.Literal(value)) for condition, value in conditions if value is not None]

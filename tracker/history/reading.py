@@ -1,5 +1,6 @@
 """What people ask of the history: the database has it where there is one, Redis what is not in there yet, or all it still holds."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -69,22 +70,23 @@ class History:
         self._database = database
 
     def ask(
-        self, *, limit: int, instance_id: str | None = None, job_id: str | None = None, what: str | None = None, since: str = ""
+        self, *, limit: int, instance_id: str | None = None, job_id: str | None = None, what: Sequence[str] = (), since: str = ""
     ) -> Told:
         """
         The newest entries that agree with all that is given; `since` is a duration up to now, such as `2h`.
 
         A database that does not answer is said, and what Redis holds is told. Raises BadInput, LedgerUnavailable.
         """
-        if what is not None and what not in SENTENCES:
-            raise BadInput(f"what={what[:40]!r}: expected one of {', '.join(SENTENCES)}")
+        for word in what:
+            if word not in SENTENCES:
+                raise BadInput(f"what={word[:40]!r}: expected one of {', '.join(SENTENCES)}")
         since_s = None
         if since:
             try:
                 since_s = self.stream.now_s() - duration(since)
             except ValueError as error:
                 raise BadInput(f"since={since[:40]!r}: expected {error}") from None
-        return self.newest(Wanted(limit, instance_id, job_id, what, since_s))
+        return self.newest(Wanted(limit, instance_id, job_id, tuple(what), since_s))
 
     def newest(self, wanted: Wanted) -> Told:
         """The newest entries, from the database and from what it may lack of Redis'."""

@@ -14,19 +14,25 @@ CHUNK = 1000
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which entries are asked for: the newest `limit` that agree with all that is not None. `since_s` is seconds since 1970."""
+    """
+    Which entries are asked for: the newest `limit` that agree with all that is given. `since_s` is seconds since 1970.
+
+    `what` are the words of which an entry has one; none: any.
+    """
 
     limit: int = 100
     instance_id: str | None = None
     job_id: str | None = None
-    what: str | None = None
+    what: tuple[str, ...] = ()
     since_s: float | None = None
 
     def __contains__(self, entry: object) -> bool:
         """Whether an entry is among them, but for the limit."""
-        return isinstance(entry, Entry) and all(
-            wanted is None or wanted == told
-            for wanted, told in ((self.instance_id, entry.instance_id), (self.job_id, entry.job_id), (self.what, entry.what))
+        return (
+            isinstance(entry, Entry)
+            and self.instance_id in {None, entry.instance_id}
+            and self.job_id in {None, entry.job_id}
+            and (not self.what or entry.what in self.what)
         )
 
 

@@ -202,7 +202,7 @@ class Web:
             limit=number_of(request, "limit", 100, 1, 1000),
             instance_id=asked.get("instance"),
             job_id=asked.get("job"),
-            what=asked.get("what"),
+            what=[asked["what"]] if "what" in asked else (),
             since=asked.get("since", ""),
         )
         return Json({"items": [entries.as_json(entry) for entry in told.entries], "source": told.source, "trouble": told.trouble})

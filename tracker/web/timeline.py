@@ -41,7 +41,7 @@ class Timelines:
 
     def of(self, *, instance_id: str | None = None, job_id: str | None = None, since_s: float | None = None) -> Told:
         """The entries of an instance or a job, newest first. `since_s` is when it was first seen: there is no need to look further back."""
-        wanted = Wanted(MOST, instance_id, job_id, None, since_s)
+        wanted = Wanted(MOST, instance_id, job_id, since_s=since_s)
         with self._lock:
             known = self._found.pop(wanted, None)
         entries, last, all_of_them = self._reader.history_after(known.last if known else None, CHUNK)

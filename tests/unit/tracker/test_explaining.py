@@ -73,6 +73,14 @@ def test_what_the_api_does_not_answer_or_lacks_is_said() -> None:
     assert "It is not completed before these are done: hierarchy of age." in said
 
 
+def test_while_the_api_does_not_answer_nothing_is_advised_that_hangs_on_what_it_says() -> None:
+    mend = "To do: mend what keeps the Dataset API from answering, then tracker explain i-1 again."
+    away = told(None)
+    assert explain(replace(away, view=None))[-1] == mend
+    assert explain(told(None, {"pk": "unknown", "pkd": "9000000"}))[-1] == mend
+    assert explain(away)[-1] == mend
+
+
 def test_a_total_of_0_is_told_apart_from_none() -> None:
     """By itself it never completes: 0 may be what the extractor has begun with, or all that there is."""
     said = explain(told(replace(API, total_observations=0), {"total": ""}))
@@ -94,7 +102,7 @@ def test_a_total_that_the_api_could_not_be_asked_for_may_be_0() -> None:
 
 
 def test_one_that_nobody_knows_is_said() -> None:
-    said = explain(replace(told(None), view=None))
+    said = explain(replace(told(), view=None))
     assert said[0].startswith("i-1 is not known here")
     assert said[-1] == "To do: if it should be followed, tracker register i-1."
 

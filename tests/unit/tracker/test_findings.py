@@ -205,7 +205,13 @@ def test_a_queue_that_nobody_serves_is_critical_and_says_how_to_serve_it() -> No
     assert findings.workers(WELL).status == "OK"
     found = findings.workers(replace(WELL, workers={"apply@h": WELL.workers["apply@h"], "old": {}}))
     assert found.status == "CRITICAL"
-    assert found.message == "no worker serves tracker.push; start one with celery -A tracker worker -Q tracker.push"
+    assert found.message == "no worker serves tracker.push; start one with celery -A tracker worker -Q tracker.push -n push@%h"
+
+
+def test_workers_that_are_started_as_health_says_have_names_of_their_own() -> None:
+    """Of two of one name only one is seen."""
+    commands = set(findings.QUEUE_COMMANDS.values())
+    assert len({command.partition(" -n ")[2] for command in commands} - {""}) == len(commands)
 
 
 @pytest.mark.parametrize(

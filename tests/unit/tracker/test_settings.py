@@ -207,6 +207,15 @@ def test_python_code_may_set_seconds_and_secrets_directly():
     assert settings.broker_url == "redis://h:1/2"
 
 
+@pytest.mark.parametrize(
+    "url", ["foo://x", "http://h", "sqs://", "memory://", "amqp://h:1", "redis://h:port/0", "redis+socket:///x", "redis://"]
+)
+def test_a_broker_that_is_no_redis_is_refused(url: str) -> None:
+    """Queues, priorities and what is handed out are looked at there; with another nothing of it was ever tried."""
+    with pytest.raises(BadInput, match=r"CELERY_BROKER_URL=.*: expected redis://"):
+        load({"CELERY_BROKER_URL": url})
+
+
 def test_the_broker_is_redis_unless_celery_is_told_another():
     assert load({"REDIS_URL": "redis://h:1/2"}).broker_url == "redis://h:1/2"
     settings = load({"REDIS_URL": "redis://h:1/2", "CELERY_BROKER_URL": f"redis://:{PASSWORD}@other:1/3"})

@@ -165,7 +165,9 @@ def test_add_takes_an_instance_that_has_ended(ledger: Ledger, sent: list[object]
     """It is not followed any more, and known: what is added to a published one becomes a dead letter."""
     follow(ledger, "i-1")
     ledger.finish(ledger.seen(ledger.take("i-1"), Instance("i-1", "published", "j-1", 10, 10)), "published")
-    assert run("add", "i-1", "5", "--no-wait").exit_code == 0
+    result = run("add", "i-1", "5", "--no-wait")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[0] == "i-1 has ended already, it is published: these 5 come on top"
     assert len(sent) == 1
 
 

@@ -28,6 +28,8 @@ def test_it_is_narrowed_to_an_instance_a_job_a_kind_and_a_time(ledger: Ledger) -
     assert shown("--instance", "i-1") == ["i-1"]
     assert shown("--job", "job-2") == ["i-2"]
     assert shown("--what", "birth") == [None]
+    assert shown("--what", "birth", "--what", "registered") == ["i-2", "i-1", None]
+    assert shown("--what", "birth", "--what", "loss") == [None]
     assert shown("--since", "1h", "--limit", "2") == ["i-2", "i-1"]
     assert run("history", "--instance", "i-9").stdout == "nothing that is known\n"
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.tracker.cli.runs import P0, follow, history, one_line, run
 from tracker import settings
-from tracker.events import Batch, Event, ObservationsInserted, Undecodable, pack
+from tracker.events import MAX_COUNT, Batch, Event, ObservationsInserted, Undecodable, pack
 from tracker.instance import Instance
 from tracker.ledger import Ledger
 from tracker.letters import Letters, Wanted
@@ -119,6 +119,36 @@ def test_what_has_perhaps_been_counted_needs_to_be_asked_for(ledger: Ledger, let
     assert ids(letters) == []
 
 
+@pytest.mark.parametrize("arguments", [("--all",), ("--what", "counts")])
+@pytest.mark.parametrize("command", ["replay", "drop"])
+@pytest.mark.usefixtures("ledger")
+def test_where_there_is_nothing_to_decide_it_is_said(command: str, arguments: tuple[str, ...]) -> None:
+    result = run("dead-letters", command, *arguments, "--yes")
+    assert (result.exit_code, result.stdout) == (0, "no dead letter is like that\n")
+
+
+def test_nothing_replayed_is_an_empty_list_in_json(ledger: Ledger) -> None:
+    assert json.loads(run("dead-letters", "replay", "--all", "--yes", "--json").stdout) == {"items": []}
+    assert ledger.followed() == set()
+
+
+@pytest.mark.parametrize("count", ["-5", str(MAX_COUNT + 1)])
+def test_a_meaning_that_cannot_be_is_refused_before_anything_is_said(ledger: Ledger, letters: Letters, count: str) -> None:
+    apply(ledger, BAD)
+    (letter,) = ids(letters)
+    result = run("dead-letters", "replay", letter, "--as", "i-1", count, "--yes")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert one_line(result) == f"count {count}: expected a whole number from 0 to {MAX_COUNT}"
+
+
+@pytest.mark.parametrize("command", ["retry", "drop"])
+def test_parked_ones_that_are_not_named_are_asked_for_in_words_that_there_are(ledger: Ledger, command: str) -> None:
+    park(ledger)
+    result = run("parked", command, "--yes")
+    assert result.exit_code == 2
+    assert one_line(result) == "name what is meant in one way: by ids, by options such as --kind, or all of it with --all"
+
+
 def test_many_are_told_of_together_and_written_as_json_each(ledger: Ledger) -> None:
     apply(ledger, *[Undecodable("an older release could not", GOOD)] * 21)
     result = run("dead-letters", "replay", "--saying", "older", "--yes", "--json")
@@ -187,7 +217,7 @@ def test_what_is_parked_is_retried_when_asked(ledger: Ledger) -> None:
     park_a_job(ledger)
     assert run("parked", "retry", "--all", answer="n\n").exit_code == 1
     result = run("parked", "retry", "--all", "--yes")
-    assert "1 instance and 1 job will be looked at again, 5 observations owed." in result.stdout
+    assert "1 instance and 1 job will be looked at again, 5 observations not confirmed." in result.stdout
     due = ledger.due(10, 1, 0)
     assert (due.push, due.jobs) == (("i-9",), ("job-9",))
     assert run("parked", "retry", "--all", "--yes").stdout == "nothing is parked like that\n"
@@ -207,7 +237,12 @@ def test_what_is_given_up_becomes_a_dead_letter(ledger: Ledger, letters: Letters
 
 
 @pytest.mark.parametrize(
-    "count, said", [(0, ""), (1, " The 1 observation owed becomes a dead letter."), (5, " The 5 observations owed become dead letters.")]
+    "count, said",
+    [
+        (0, ""),
+        (1, " The 1 observation that is not confirmed becomes a dead letter."),
+        (5, " The 5 observations that are not confirmed become dead letters."),
+    ],
 )
 def test_giving_up_says_what_becomes_of_what_is_owed_where_there_is_any(ledger: Ledger, count: int, said: str) -> None:
     follow(ledger, "i-1")

@@ -39,6 +39,24 @@ def test_status_points_to_what_is_finished_where_nothing_else_is(ledger: Ledger)
     assert "no instance is followed; --all shows the 1 finished\n" in run("status").stdout
 
 
+@pytest.mark.parametrize("as_json", [True, False])
+def test_status_is_watched_into_a_pipe_as_well(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, as_json: bool) -> None:  # noqa: FBT001
+    follow(ledger, "i-1")
+    looks = iter([None, None])
+
+    def sleep(_: float) -> None:
+        if next(looks, "end") == "end":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("tracker.cli.reading.time.sleep", sleep)
+    result = run("status", "--watch", *(["--json"] if as_json else []))
+    assert result.exit_code == 0
+    if as_json:
+        assert [json.loads(line)["figures"]["followed"] for line in result.stdout.splitlines()] == [1, 1, 1]
+    else:
+        assert result.stdout.count("instances  1 followed") == 3
+
+
 def test_status_names_what_is_parked_and_does_not_refer_to_itself(ledger: Ledger) -> None:
     names = [f"i-{number}" for number in range(1, 5)]
     follow(ledger, *names)
@@ -46,7 +64,7 @@ def test_status_names_what_is_parked_and_does_not_refer_to_itself(ledger: Ledger
         ledger.park(ledger.seen(ledger.take(name), Instance(name, "submitted", "job-1", 10, 4)), "refused", "400")
     (line,) = [line for line in run("status").stdout.splitlines() if "Parked and dead letters" in line]
     named = "i-1 (refused), i-2 (refused), i-3 (refused), …"
-    assert line.rstrip() == f"WARNING Parked and dead letters: 4 instances parked: {named}; see tracker show i-1"
+    assert line.rstrip() == f"WARNING Parked and dead letters: 4 instances parked: {named}; see tracker parked list"
 
 
 def test_status_names_commands_that_a_shell_understands(ledger: Ledger) -> None:

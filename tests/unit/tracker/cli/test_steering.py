@@ -76,7 +76,10 @@ def test_an_api_that_does_not_answer_agrees_with_nobody(ledger: Ledger, api: Mod
     api.get_fate = lambda: "lost"
     result = run("reconcile", "i-1", "--fix", "--yes")
     assert (result.exit_code, one_line(result)) == (1, "i-1: it cannot be told whether they agree")
-    assert "The Dataset API at http://localhost:22000 (DATASET_API_ADDR) could not be asked: " in run("explain", "i-1").stdout
+    explained = run("explain", "i-1")
+    assert "The Dataset API at http://localhost:22000 (DATASET_API_ADDR) could not be asked: " in explained.stdout
+    assert (explained.exit_code, one_line(explained)) == (1, "i-1: the Dataset API has not told what it knows")
+    assert len(json.loads(run("explain", "i-1", "--json").stdout)["sentences"]) > 1
 
 
 @pytest.mark.usefixtures("api")
