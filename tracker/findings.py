@@ -280,7 +280,8 @@ def stuck(seen: Seen, settings: Settings) -> Finding:
         f"{in_number(number, noun)} {what} for {after}{_some_of(number, named)}"
         for number, noun, what, named in (
             (seen.figures.stuck, "instance", "without a record, a push or news", instances),
-            (seen.failing.total, "job", "whose state could not be seen to", jobs),
+            # While nothing is completed no job is looked at: that is told of the ledger.
+            (seen.failing.total if seen.figures.ledger.ready else 0, "job", "whose state could not be seen to", jobs),
         )
         if number
     ]

@@ -147,7 +147,7 @@ def redis_url(text: str) -> str:
     except ValueError:
         parts, port = urlsplit(""), None
     database = re.fullmatch(r"/?[0-9]{0,5}", parts.path)
-    if parts.scheme not in {"redis", "rediss"} or not parts.hostname or port == 0 or not database or not _printable(text):
+    if not text.startswith(("redis://", "rediss://")) or not parts.hostname or port == 0 or not database or not _printable(text):
         raise ValueError("redis://[[user]:password@]host[:port][/database number], or rediss:// for TLS")
     redis_tls(text)
     return text

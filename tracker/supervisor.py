@@ -38,7 +38,10 @@ GIVE_UP_AFTER = 12
 """Deaths in a row, none after a steady life, before a child counts as one that cannot be kept running: about a minute."""
 
 MISUSED = 2
-"""The exit code of a program whose settings or arguments are wrong: started again, it would end the same way."""
+"""
+The exit code of a program whose settings or arguments are wrong. Where a child ends so at its first start, it would at the next as well;
+later a file may be away for a moment, and Celery exits so of any error while it loads.
+"""
 
 POLL_S = 0.05
 """How often the children are looked at."""
@@ -396,7 +399,7 @@ class Supervisor:
         if not kept.wanted:
             return
         how = _in_words(kept.exit_code)
-        if kept.exit_code == MISUSED:
+        if kept.exit_code == MISUSED and kept.starts == 1:
             kept.failed = f"{how}, as it would again"
             self._report(f"{kept.child.name} {kept.failed}: given up")
             return

@@ -275,10 +275,11 @@ _KEPT_OF_AN_END = frozenset(("counted", "et", "ins", "end", "unv"))
 def read_instance(instance_id: str, raw: Mapping[str, str], number: str | None, now_ms: int) -> InstanceView:
     """Read the hash of an instance. `number` is that of the ledger in force, `now_ms` Redis' clock."""
     if raw.get("g") != number:
-        # Not touched since the birth. One that has ended may never be, and is what it was; any other is seen as it will be then.
-        void, aside = (
-            (_VOIDED_BY_A_BIRTH - _KEPT_OF_AN_END, {}) if raw.get("end") else (_VOIDED_BY_A_BIRTH, {"aside": raw.get("hand", "0")})
-        )
+        # Not touched since the birth. One that has ended and owed nothing may never be, and is what it was; any other is seen as it
+        # will be then.
+        settled = raw.get("end") and not raw.get("dl") and not int(raw.get("owed") or 0)
+        void = _VOIDED_BY_A_BIRTH - _KEPT_OF_AN_END if settled else _VOIDED_BY_A_BIRTH
+        aside = {} if settled else {"aside": raw.get("hand", "0")}
         raw = {name: value for name, value in raw.items() if name not in void} | aside
     ended, parked = _seconds(raw, "end"), raw.get("pk") or None
     next_try_s = _seconds(raw, "nb")

@@ -349,6 +349,32 @@ def test_a_birth_finds_what_is_owed_by_hand_though_neither_records_nor_a_listing
     assert (turn.owed, turn.aside) == (37, None)
 
 
+@pytest.mark.parametrize("sent, inserted, owes", [(False, 40, 7), (True, 40, 7), (True, 47, 0), (False, 45, 2), (False, 60, 0)])
+@pytest.mark.parametrize("births", [1, 2])
+def test_what_a_completed_instance_owes_by_hand_is_owed_after_a_birth(
+    ledger: Ledger,
+    births: int,
+    inserted: int,
+    owes: int,
+    sent: bool,  # noqa: FBT001 -- a case
+) -> None:
+    """Of all else that is read again of one that is completed the API has confirmed that it was in."""
+    ledger.add_by_hand("i-1", 40, "key-1")
+    turn = ledger.seen(ledger.take("i-1"), Instance("i-1", "submitted", None, 40, 0, "t0"))
+    turn = ledger.close_intent(ledger.open_intent(turn, 0, "t0"), applied=True, etag="t1")
+    ledger.finish(turn, "completed")
+    ledger.add_by_hand("i-1", 7, "key-2")
+    if sent:
+        ledger.open_intent(ledger.take("i-1", force=True), 40, "t1")
+    for number in range(2, 2 + births):
+        ledger.birth(ledger.state([TOPIC]).id, number, [PartitionStart(P0, "e1", 0, 0)], settle_s=0, reason="test")
+    turn = ledger.seen(ledger.take("i-1"), Instance("i-1", "completed", None, 40, inserted, "t2"))
+    assert (turn.owed, turn.aside) == (owes, None)
+    ledger.release(turn)
+    again = ledger.seen(ledger.take("i-1", force=True), Instance("i-1", "completed", None, 40, 0, "t2"))
+    assert again.owed == owes, "settled once"
+
+
 def test_a_birth_lets_those_rest_who_have_ended_and_owe_nothing(ledger: Ledger) -> None:
     ledger.add_by_hand("i-1", 40, "key-1")
     turn = ledger.seen(ledger.take("i-1"), Instance("i-1", "completed", None, 40, 0, "t0"))

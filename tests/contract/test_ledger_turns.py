@@ -296,6 +296,43 @@ def test_a_job_whose_looks_fail_is_told_by_since_when_until_one_succeeds(ledger:
     assert ledger.client.zcard(failing) == 0
 
 
+def test_a_job_that_fails_is_remembered_until_it_does_not(ledger: Ledger) -> None:
+    """A second task looks at one that is done: its hash was to be forgotten in a while."""
+    short = Ledger(ledger.client, ledger.prefix, finished_ttl_s=60.0)
+    short.expect_job("job-1")
+    short.release_job(short.take_job("job-1"), "not ready")
+    assert ledger.client.pttl(f"{ledger.prefix}j:job-1") > 0
+    short.release_job(short.take_job("job-1"), "later", reason="time-out")
+    assert ledger.client.pttl(f"{ledger.prefix}j:job-1") == -1
+
+
+def test_a_job_of_which_nothing_is_known_any_more_is_looked_at_no_more(ledger: Ledger) -> None:
+    ledger.expect_job("job-1")
+    ledger.release_job(ledger.take_job("job-1"), "later", reason="time-out")
+    ledger.client.delete(f"{ledger.prefix}j:job-1")
+    assert ledger.due(10, 10, 0).jobs == ()
+    assert [ledger.client.zcard(f"{ledger.prefix}{name}") for name in ("jobs", "failing_jobs")] == [0, 0]
+
+
+def test_a_job_whose_looks_never_come_to_an_end_is_a_failing_one(ledger: Ledger) -> None:
+    ledger.expect_job("job-1")
+    Ledger(ledger.client, ledger.prefix, lease_s=0.05).take_job("job-1")
+    time.sleep(0.3)
+    assert ledger.client.zcard(f"{ledger.prefix}failing_jobs") == 0
+    turn = ledger.take_job("job-1")
+    assert ledger.client.zrange(f"{ledger.prefix}failing_jobs", 0, -1) == ["job-1"]
+    assert ledger.client.hget(f"{ledger.prefix}j:job-1", "why") == "the last look at it did not come to an end"
+    ledger.release_job(turn, "not ready")
+    assert ledger.client.zcard(f"{ledger.prefix}failing_jobs") == 0
+
+
+def test_a_job_that_failed_by_a_clock_that_ran_ahead_fails_from_now_on(ledger: Ledger) -> None:
+    ledger.expect_job("job-1")
+    ledger.client.zadd(f"{ledger.prefix}failing_jobs", {"job-1": 1000 * (ledger.now_s() + 86_400)})
+    ledger.release_job(ledger.take_job("job-1"), "later", reason="time-out")
+    assert (ledger.client.zscore(f"{ledger.prefix}failing_jobs", "job-1") or 0) / 1000 <= ledger.now_s()
+
+
 @pytest.mark.parametrize("outcome", ["done", "parked"])
 def test_a_failing_job_that_is_done_or_waits_for_a_person_fails_no_longer(ledger: Ledger, outcome: str) -> None:
     ledger.expect_job("job-1")

@@ -54,6 +54,44 @@ def settled(ledger: Ledger, instance_id: str, inserted: int) -> int:
     return turn.owed
 
 
+def give_up_by_hand(ledger: Ledger, count: int, state: str = "") -> None:
+    """Counts by hand become a dead letter: of an instance that the API does not know, or refuses in this state."""
+    ledger.add_by_hand("i-1", count, "key-1")
+    turn = ledger.take("i-1", force=True)
+    if state:
+        turn = ledger.seen(turn, Instance("i-1", state, None, 1000, 0, "t0"))
+    ledger.park(turn, "refused", "400")
+    assert (ledger.bury_parked("i-1", "given up", 0) or 0) >= count
+
+
+@pytest.mark.parametrize("state, births", [("", 1), ("", 2), ("failed", 1)])
+def test_counts_by_hand_that_were_given_up_count_once_when_replayed_after_a_birth(
+    ledger: Ledger, letters: Letters, state: str, births: int
+) -> None:
+    """No record of theirs is read again, and the birth keeps their sum: what the API lacks of it is owed."""
+    give_up_by_hand(ledger, 40, state)
+    for _ in range(births):
+        bear(ledger, end=0)
+    assert replay(letters).outcome == "replayed"
+    assert "i-1" in ledger.due(10, 10, 10).push
+    turn = ledger.seen(ledger.take("i-1", force=True), Instance("i-1", state or "submitted", None, 1000, 0, "t0"))
+    assert (turn.owed, turn.aside, letters.number()) == (40, None, 0)
+
+
+def test_of_counts_by_hand_that_were_given_up_only_what_the_api_lacks_is_owed(ledger: Ledger, letters: Letters) -> None:
+    give_up_by_hand(ledger, 40)
+    bear(ledger, end=0)
+    replay(letters)
+    assert settled(ledger, "i-1", 15) == 25
+
+
+def test_a_letter_of_more_than_what_came_by_hand_asks_first_after_a_birth(ledger: Ledger, letters: Letters) -> None:
+    apply(ledger, ObservationsInserted("i-1", 5))
+    give_up_by_hand(ledger, 40)
+    bear(ledger, end=1)
+    assert replay(letters).outcome == "perhaps counted"
+
+
 # -- undecodable records ------------------------------------------------------------------------------------------
 
 

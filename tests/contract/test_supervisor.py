@@ -210,6 +210,25 @@ def test_a_child_whose_settings_or_arguments_are_wrong_is_not_started_again(kept
     assert said[-1] == "worker exited with 2, as it would again: given up"
 
 
+def test_a_child_that_has_run_well_is_started_again_whatever_it_exits_with(kept: Supervisor, tmp_path: Path) -> None:
+    """A file may be away for a moment, or nothing more can be opened: Celery exits with 2 of any error while it loads."""
+    count = tmp_path / "count"
+    program = f"""
+import pathlib, time
+count = pathlib.Path({str(count)!r})
+starts = len(count.read_text()) if count.exists() else 0
+count.write_text("x" * (starts + 1))
+if starts == 1:
+    raise SystemExit(2)
+time.sleep(60)
+"""
+    kept.add(python("worker", program)).start()
+    wait_until(lambda: count.exists() and len(count.read_text()) == 1)
+    kept.kill("worker")
+    wait_until(lambda: len(count.read_text()) == 3)
+    assert kept.failures() == {}
+
+
 def test_ready_is_what_the_child_says(kept: Supervisor, tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     kept.add(

@@ -191,6 +191,9 @@ def birth(store: Store, now: int, expected: str, number: int, random: str, settl
     for gone in (store.partitions, store.owing, store.watched, store.leisure, store.parked, store.sync):
         gone.clear()
     store.leisure = {name: now for name in taken_up if "hand" in store.instances.get(name, {})}
+    for fields in (store.instances[name] for name in store.leisure):
+        if "end" in fields and fields["g"] == store.number and "owed" in fields and "ins" in fields:
+            fields["late"] = fields.get("bf", fields["ins"]) + fields["owed"]
     store.unpassed = 0
     for topic, partition, epoch, following, horizon in zip(*[iter(starts)] * 5, strict=True):
         name = f"{topic}:{partition}"

@@ -68,7 +68,9 @@ def seen(
         fields.pop("pkd", None)
         store.parked.pop(name, None)
     if "aside" in fields:
-        missing = fields.pop("aside") - inserted
+        missing, late = fields.pop("aside") - inserted, fields.pop("late", None)
+        if past and late is not None:
+            missing, past = min(late - inserted, fields.get("hand", 0)), 0 if late > inserted else past
         if not past and missing > 0:
             fields["owed"] = fields.get("owed", 0) + missing
             fields["counted"] = fields.get("counted", 0) + missing
@@ -251,12 +253,13 @@ def finish(store: Store, now: int, name: str, token: str, state: str, remember_m
     if fields is None:
         return LOST
     owes = fields.get("owed", 0) > 0 or "dl" in fields
+    ours = "ps" in fields
     for field in ("lk", "lu", "why", "tr", "nb", "ps", "aside"):
         fields.pop(field, None)
     fields["st"], fields["end"] = state, now
     store.followed.pop(name, None)
     store.watched.pop(name, None)
-    leisurely = store.leisure.pop(name, None) is not None
+    leisurely = store.leisure.pop(name, None) is not None and not ours
     expect(store, now, job)
     if fields.get("job") and fields["job"] != job:
         expect(store, now, fields["job"])
@@ -291,6 +294,9 @@ def take_job(store: Store, now: int, job: str, token: str, lease_ms: int) -> Rep
     lock = fields.get("until", 0)
     if now < lock <= now + lease_ms:
         return ["BUSY", str(lock - now)]
+    if "token" in fields:
+        store.failing_jobs.setdefault(job, now)
+        fields["why"] = "the last look at it did not come to an end"
     fields["token"], fields["until"] = token, now + lease_ms
     sent = fields.get("sent")
     ago = "" if sent is None else str(now - min(sent, now))
@@ -321,6 +327,7 @@ def release_job(
     again = str(fields["wanted"]) != wanted
     if outcome == "later":
         store.failing_jobs.setdefault(job, now)
+        store.persist(f"j:{job}")
     else:
         store.failing_jobs.pop(job, None)
     if outcome == "later":
@@ -402,7 +409,11 @@ def due(store: Store, now: int, most: int, kick_ms: int, hold_ms: int, leisurely
             store.watched[name] = now + hold_ms
             (totals if fields.get("total", "") == "" else look).append(name)
         for job in lowest(store.jobs, most, now):
-            lock = store.job_fields.get(job, {}).get("until", 0)
+            if "wanted" not in store.job_fields.get(job, {}):
+                del store.jobs[job]
+                store.failing_jobs.pop(job, None)
+                continue
+            lock = store.job_fields[job].get("until", 0)
             if now < lock <= now + 600_000:
                 store.jobs[job] = lock
             else:

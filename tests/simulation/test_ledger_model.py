@@ -42,6 +42,7 @@ FIELDS = frozenset(
             "counted",
             "hand",
             "aside",
+            "late",
             "total",
             "ins",
             "st",

@@ -14,7 +14,15 @@ local id = ARGV[2] .. '-' .. ARGV[3]
 local by_hand = {}
 for _, list in ipairs({'owing', 'parked', 'leisure'}) do
   for _, instance in ipairs(redis.call('ZRANGE', P .. list, 0, -1)) do
-    if redis.call('HEXISTS', P .. 'i:' .. instance, 'hand') == 1 then by_hand[#by_hand + 1] = instance end
+    local k = P .. 'i:' .. instance
+    local v = redis.call('HMGET', k, 'hand', 'end', 'owed', 'ins', 'bf', 'g')
+    if v[1] then
+      by_hand[#by_hand + 1] = instance
+      -- Of one that is completed nothing else that is read again is owed.
+      if v[2] and v[6] == NUMBER and tonumber(v[3] or nil) and tonumber(v[4] or nil) then
+        redis.call('HSET', k, 'late', int((tonumber(v[5] or nil) or tonumber(v[4])) + tonumber(v[3])))
+      end
+    end
   end
 end
 local old = redis.call('HGETALL', P .. 'partitions')

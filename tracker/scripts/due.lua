@@ -77,9 +77,13 @@ if ready and ready <= NOW then
     end
   end
   for _, job in ipairs(redis.call('ZRANGEBYSCORE', P .. 'jobs', '-inf', NOW, 'LIMIT', 0, most)) do
-    local lock = tonumber(redis.call('HGET', P .. 'j:' .. job, 'until') or nil) or 0
+    local w = redis.call('HMGET', P .. 'j:' .. job, 'until', 'wanted')
+    local lock = tonumber(w[1] or nil) or 0
+    if not w[2] then
+      redis.call('ZREM', P .. 'jobs', job)
+      redis.call('ZREM', P .. 'failing_jobs', job)
     -- Whoever holds it says when to come again, or has died: then it is due when the lock ends. None is that far off: a clock ran ahead.
-    if lock > NOW and lock <= NOW + 600000 then redis.call('ZADD', P .. 'jobs', lock, job)
+    elseif lock > NOW and lock <= NOW + 600000 then redis.call('ZADD', P .. 'jobs', lock, job)
     else
       redis.call('ZADD', P .. 'jobs', NOW + hold, job)
       jobs[#jobs + 1] = job

@@ -6,13 +6,14 @@ if no then return no end
 local id = ARGV[1]
 local k = held(id, ARGV[2], 1000)
 if not k then return LOST end
-local v = redis.call('HMGET', k, 'owed', 'dl', 'aside', 'hand', 'counted', 'end', 'job', 'last', 'st')
+local v = redis.call('HMGET', k, 'owed', 'dl', 'aside', 'hand', 'counted', 'end', 'job', 'last', 'st', 'ps')
 local more = (tonumber(v[1]) or 0) > 0 or v[2]
 redis.call('HDEL', k, 'lk', 'lu', 'why', 'tr', 'nb', 'ps', 'aside')
 redis.call('HSET', k, 'st', ARGV[3], 'end', int(NOW))
 redis.call('ZREM', P .. 'followed', id)
 redis.call('ZREM', P .. 'watched', id)
-local leisure = redis.call('ZREM', P .. 'leisure', id) == 1
+-- Of a state that we have put ourselves it has not ended long ago.
+local leisure = redis.call('ZREM', P .. 'leisure', id) == 1 and not v[10]
 -- An import of long ago that is only read again at a birth, and one that had ended and was looked at again, have not ended now.
 if (not v[6] or v[9] ~= ARGV[3]) and (v[5] or not leisure) then
   local failed = ARGV[3] == 'failed' or ARGV[3] == 'error'

@@ -25,7 +25,7 @@
 --   j:<job>                 hash    token, until (lock), sent, open (copies without an answer), wanted (times asked for), tries, why, st,
 --                                   ended (the last state of it that was written down in history)
 --   dead                    stream  dead letters: what, at (ms), g (the ledger's number), reason, and topic, partition, epoch, offset, raw
---                                   (base64) where one record is meant, instance, job, count, perhaps, hand (1: no birth reads it again)
+--                                   (base64) where one record is meant, instance, job, count, perhaps, hand (1: no birth reads it again), by_hand (1: nothing but counts by hand is in it)
 --   marks:<t>:<p>:<epoch>   zset    "offset fate letter sha1 count instance" -> offset: those that have or had a dead letter
 --   marked                  set     "topic:partition:epoch" of all marks
 --   losses                  stream  recorded losses;   births  stream  every birth and its reason
@@ -40,6 +40,7 @@
 --
 -- Fields of i:<instance>:
 --   g number of the ledger it belongs to (another: it is reset on first touch)   owed   counted (here, for people)   hand (by hand, ever)
+--   late (what a completed one's count is to become by what was added by hand after its end and owed at the birth)
 --   aside (present: not settled since the birth)   total   ins (inserted at the API, last known)   st (state)   job   et (ETag)   tasks (open ones)
 --   dl bf im sent: the open intent: delta, inserted before, If-Match ("" without), sent (ms)      lk lu: lock token, until (ms)
 --   nb not before (ms)   tr tries   why reason   k an outstanding task is expected until (ms)   rs rests until (ms)   unk unknown to the API, times in a row
@@ -350,6 +351,11 @@ local function expect(job)
   redis.call('HINCRBY', P .. 'j:' .. job, 'wanted', 1)
   redis.call('PERSIST', P .. 'j:' .. job)
   redis.call('ZADD', P .. 'jobs', NOW, job)
+end
+
+-- The last look at a job came to nothing; it counts from the first in a row. A clock that ran ahead does not count.
+local function fails(job)
+  if (tonumber(redis.call('ZSCORE', P .. 'failing_jobs', job) or nil) or NOW + 1) > NOW then redis.call('ZADD', P .. 'failing_jobs', NOW, job) end
 end
 
 local LOST = {'LOST', 'the lock has passed to another worker'}

@@ -7,7 +7,10 @@ local v = redis.call('HMGET', k, 'token', 'wanted', 'st', 'ended')
 if v[1] ~= ARGV[2] then return LOST end
 redis.call('HDEL', k, 'token', 'until')
 redis.call('HSET', k, 'st', ARGV[5], 'why', ARGV[6])
-if outcome == 'later' then redis.call('ZADD', P .. 'failing_jobs', 'NX', NOW, job) else redis.call('ZREM', P .. 'failing_jobs', job) end
+if outcome == 'later' then
+  fails(job)
+  redis.call('PERSIST', k)
+else redis.call('ZREM', P .. 'failing_jobs', job) end
 if outcome == 'later' then
   redis.call('HINCRBY', k, 'tries', 1)
   redis.call('ZADD', P .. 'jobs', NOW + tonumber(ARGV[7]), job)

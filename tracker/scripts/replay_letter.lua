@@ -15,10 +15,16 @@ if means == 'counts' and (not count or count < 0 or math.floor(count) ~= count) 
 
 local name, m = mark_of(f)
 local k = P .. 'i:' .. id
+-- Of counts by hand that were given up a birth keeps the sum, and reads nothing again: where nothing has touched the instance since, what the
+-- API lacks of it becomes owed. Not of one that is completed: of those a birth drops what it sets aside.
+local v = redis.call('HMGET', k, 'g', 'hand', 'end', 'st', 'job')
+local failed = v[4] == 'failed' or v[4] == 'error'
+local ended = v[3] and string.find(',' .. ARGV[7] .. ',', ',' .. (v[4] or '') .. ',', 1, true)
+local untouched = f.by_hand == '1' and v[1] and v[1] ~= NUMBER and (tonumber(v[2]) or 0) >= count and (failed or not ended)
 local doubts = {}
 if means == 'counts' then
   if (tonumber(f.perhaps) or 0) > 0 then doubts[#doubts + 1] = f.perhaps .. ' of it had been sent and no answer told whether it was applied' end
-  if not f.offset and f.hand ~= '1' and f.g ~= NUMBER then
+  if not f.offset and f.hand ~= '1' and f.g ~= NUMBER and not untouched then
     doubts[#doubts + 1] = 'a birth has read its records again since, and counted them unless the API had ended the instance'
   end
   if m and m.letter == letter and m.fate == 'read' then doubts[#doubts + 1] = 'a later reading of the record could decode it and has counted it' end
@@ -34,14 +40,15 @@ redis.call('XDEL', P .. 'dead', letter)
 if means == 'registrations' then register(id, job, 'hand', ARGV[8])
 else
   -- An instance given up is followed again; one that has ended at the API stays as it is.
-  local v = redis.call('HMGET', touch(id), 'end', 'st', 'job')
-  if v[1] and not string.find(',' .. ARGV[7] .. ',', ',' .. (v[2] or '') .. ',', 1, true) then
+  touch(id)
+  if v[3] and not ended then
     redis.call('HDEL', k, 'end')
     redis.call('PERSIST', k)                             -- else it would expire with what it owes: owe() looks at end
     follow(id)
   end
-  if job ~= '' and not v[3] then redis.call('HSET', k, 'job', job) end
-  if count > 0 then
+  if job ~= '' and not v[5] then redis.call('HSET', k, 'job', job) end
+  if untouched then redis.call('ZADD', P .. 'owing', NOW, id)
+  elseif count > 0 then
     owe(id, count, 0)
     if f.offset or f.hand == '1' then redis.call('HINCRBY', k, 'hand', int(count))   -- no birth counts it: it adds these
     else redis.call('HINCRBY', k, 'counted', int(-count)) end                        -- counted when it was read

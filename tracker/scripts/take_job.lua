@@ -6,6 +6,10 @@ local v = redis.call('HMGET', k, 'token', 'until', 'wanted', 'sent', 'open', 'tr
 local lock = tonumber(v[2]) or 0
 if not v[3] then return {'NONE', ''} end
 if lock > NOW and lock <= NOW + tonumber(ARGV[3]) then return {'BUSY', int(lock - NOW)} end
+if v[1] then
+  fails(ARGV[1])
+  redis.call('HSET', k, 'why', 'the last look at it did not come to an end')
+end
 redis.call('HSET', k, 'token', ARGV[2], 'until', int(NOW + tonumber(ARGV[3])))
 local sent = tonumber(v[4])
 if sent and sent > NOW then sent = NOW end

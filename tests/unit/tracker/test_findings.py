@@ -286,6 +286,8 @@ def test_jobs_that_have_failed_for_long_are_told_beside_stuck_instances() -> Non
         "WARNING",
         "2 jobs whose state could not be seen to for 20 min: j-1: 404 instance not found; …",
     )
+    paused = replace(WELL, figures=replace(FIGURES, ledger=replace(LEDGER, ready=False)), failing=Page((job,), 2, 3, 0))
+    assert findings.stuck(paused, SETTINGS).status == "OK", "no job is looked at then"
     both = findings.stuck(replace(with_figures(stuck=1), failing=Page((job,), 1, 3, 0)), SETTINGS).message
     assert both.startswith("1 instance without a record, a push or news for 20 min")
     assert both.endswith("; 1 job whose state could not be seen to for 20 min: j-1: 404 instance not found")

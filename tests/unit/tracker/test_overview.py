@@ -1,5 +1,6 @@
 """What people see of the ledger, made with the ledger itself."""
 
+import dataclasses
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -154,6 +155,15 @@ def test_what_has_ended_is_shown_after_a_birth_as_it_ended(ledger: Ledger, overv
     ledger.birth(ledger.state(()).id, 2, [PartitionStart(P0, "e", 0, 2)], settle_s=60, reason="test")
     assert view(overview, "i-1") == before
     assert (before.state, before.inserted, before.aside, before.ended_s is None) == ("completed", 7, None, False)
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_what_has_ended_and_still_owed_at_a_birth_is_to_be_settled(ledger: Ledger, overview: Overview, sent: bool) -> None:  # noqa: FBT001 -- a case
+    ledger.add_by_hand("i-1", 40, "key-1")
+    turn = ledger.seen(ledger.take("i-1"), dataclasses.replace(seen("i-1", total=99, inserted=3), state="failed"))
+    ledger.finish(ledger.open_intent(turn, 3, "t0") if sent else turn, "failed")
+    ledger.birth(ledger.state(()).id, 2, [PartitionStart(P0, "e", 0, 2)], settle_s=60, reason="test")
+    assert view(overview, "i-1").aside == 40
 
 
 def test_a_long_parked_instance_that_became_a_dead_letter_is_given_up(ledger: Ledger, overview: Overview) -> None:

@@ -208,7 +208,7 @@ def test_python_code_may_set_seconds_and_secrets_directly():
 
 
 @pytest.mark.parametrize(
-    "url", ["foo://x", "http://h", "sqs://", "memory://", "amqp://h:1", "redis://h:port/0", "redis+socket:///x", "redis://"]
+    "url", ["foo://x", "http://h", "sqs://", "memory://", "amqp://h:1", "redis://h:port/0", "redis+socket:///x", "redis://", "REDIS://h"]
 )
 def test_a_broker_that_is_no_redis_is_refused(url: str) -> None:
     """Queues, priorities and what is handed out are looked at there; with another nothing of it was ever tried."""
