@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 import structlog
-from celery import Celery, bootsteps, signals
+from celery import Celery, bootsteps, signals, states
 from celery.schedules import schedule
 from kombu.entity import Exchange, Queue
 
@@ -195,12 +195,22 @@ def _adopt_logger(logger: Any = None, **_: Any) -> None:  # noqa: ANN401 -- a si
     logs.adopt(logger, human=config.human_log, secrets=settings.secrets(config))
 
 
+_failed: set[str | None] = set()
+"""How the last task ended, if not well."""
+
+
 def _bind_task(task_id: str | None = None, task: Any = None, **_: Any) -> None:  # noqa: ANN401 -- a signal's arguments
+    if _failed:
+        # Celery's copy of a traceback is half a megabyte in circles: of many failures in a row, 10 MB before it was collected by itself.
+        _failed.clear()
+        gc.collect()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(task_id=task_id, task=getattr(task, "name", None))
 
 
-def _unbind_task(**_: Any) -> None:  # noqa: ANN401 -- a signal's arguments
+def _unbind_task(state: str | None = None, **_: Any) -> None:  # noqa: ANN401 -- a signal's arguments
+    if state != states.SUCCESS:
+        _failed.add(state)
     structlog.contextvars.clear_contextvars()
 
 

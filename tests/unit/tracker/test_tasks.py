@@ -1,5 +1,6 @@
 """How many messages push workers get at a time, and which go first."""
 
+import gc
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -169,6 +170,24 @@ def test_the_collector_of_a_worker_s_child_leaves_alone_what_was_loaded_before_t
     assert left > 10_000, "what came later is collected"
     assert more <= 0
     assert garbage == 0, "what is hidden is never collected"
+
+
+def test_what_a_failed_task_leaves_behind_is_collected_before_the_next(tasks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a megabyte each, in circles: many in a row would let a worker grow by as much."""
+    monkeypatch.setattr(tasks, "_apply", MagicMock(side_effect=LedgerUnavailable("away")))
+    monkeypatch.setattr(tasks.Batch, "from_message", MagicMock())
+
+    def left_after(failures: int) -> int:
+        gc.collect()
+        for _ in range(failures):
+            assert tasks.add_inserted_counts.apply(retries=4).state == "FAILURE"
+        return sum(type(each).__module__ == "billiard.einfo" for each in gc.get_objects())
+
+    gc.disable()
+    try:
+        assert 0 < left_after(20) <= left_after(1), "no more than what one task leaves"
+    finally:
+        gc.enable()
 
 
 def test_a_sign_of_life_that_fails_is_said_once_until_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
