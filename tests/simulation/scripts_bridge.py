@@ -138,7 +138,8 @@ def add_by_hand(store: Store, now: int, name: str, count: int, key: str, remembe
     if count > 0:
         wake = owe(store, now, name, count, kick_ms)[0]
         fields = store.instances[name]
-        fields["hand"] = fields.get("hand", 0) + count
+        for field in ("hand", "ho"):
+            fields[field] = fields.get(field, 0) + count
     store.version += 1
     return ["OK", "1", "1" if wake else "0"]
 
@@ -190,10 +191,7 @@ def birth(store: Store, now: int, expected: str, number: int, random: str, settl
     taken_up = [*store.owing, *store.parked, *store.leisure]
     for gone in (store.partitions, store.owing, store.watched, store.leisure, store.parked, store.sync):
         gone.clear()
-    store.leisure = {name: now for name in taken_up if "hand" in store.instances.get(name, {})}
-    for fields in (store.instances[name] for name in store.leisure):
-        if "end" in fields and fields["g"] == store.number and "owed" in fields and "ins" in fields:
-            fields["late"] = fields.get("bf", fields["ins"]) + fields["owed"]
+    store.leisure = {name: now for name in taken_up if {"ho", "hb"} & store.instances.get(name, {}).keys()}
     store.unpassed = 0
     for topic, partition, epoch, following, horizon in zip(*[iter(starts)] * 5, strict=True):
         name = f"{topic}:{partition}"

@@ -16,6 +16,10 @@ def touch(store: Store, now: int, name: str) -> Fields:
     if fields is None:
         fields = store.instances[name] = {}
     elif fields["g"] != store.number:
+        if "ho" in fields:
+            fields["hb"] = fields.get("hb", 0) + fields["ho"]
+        if {"hi", "dl"} <= fields.keys():
+            fields["ha"] = fields["bf"] + fields["dl"]
         for field in VOID_AT_A_BIRTH:
             fields.pop(field, None)
         store.persist(f"i:{name}")
@@ -30,7 +34,7 @@ def touch(store: Store, now: int, name: str) -> Fields:
 
 VOID_AT_A_BIRTH = (
     *("owed", "counted", "et", "ins", "dl", "bf", "im", "sent", "lk", "lu", "nb", "tr", "why", "k", "rs", "unk", "pk", "pkd"),
-    *("ps", "end", "unv"),
+    *("ps", "end", "unv", "ho"),
 )
 
 
@@ -124,3 +128,10 @@ SNAPSHOT = ("owed", "aside", "total", "ins", "st", "job", "et", "dl", "bf", "im"
 def snapshot(now: int, fields: Fields) -> Reply:
     known = fields.get
     return ["OK", *[str(known(field, "")) for field in SNAPSHOT], str(now)]
+
+
+def note_intent(fields: Fields, now: int, before: int, etag: str) -> None:
+    """`open_intent` of prelude.lua."""
+    fields["dl"], fields["bf"], fields["im"], fields["sent"] = fields["owed"], before, etag, now
+    if "ho" in fields:
+        fields["hi"] = fields["ho"]

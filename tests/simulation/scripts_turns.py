@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.simulation.ledger_store import FULL, LOST, WRONG, Store
-from tests.simulation.scripts_prelude import Reply, expect, held, is_all_in, ready_at, snapshot, touch
+from tests.simulation.scripts_prelude import Reply, expect, held, is_all_in, note_intent, ready_at, snapshot, touch
 
 
 def take(store: Store, now: int, name: str, token: str, lease_ms: int, force: int, by: str = "", push: int = 0) -> Reply:
@@ -36,7 +36,7 @@ def take(store: Store, now: int, name: str, token: str, lease_ms: int, force: in
     fields.pop("k", None)
     fields.pop("nb", None)
     if push and fields.get("owed", 0) > 0 and fields.get("et") and "ins" in fields and "dl" not in fields and "aside" not in fields:
-        fields["dl"], fields["bf"], fields["im"], fields["sent"] = fields["owed"], fields["ins"], fields["et"], now
+        note_intent(fields, now, fields["ins"], fields["et"])
         store.version += 1
         return [*snapshot(now, fields), "1"]
     return snapshot(now, fields)
@@ -68,13 +68,18 @@ def seen(
         fields.pop("pkd", None)
         store.parked.pop(name, None)
     if "aside" in fields:
-        missing, late = fields.pop("aside") - inserted, fields.pop("late", None)
-        if past and late is not None:
-            missing, past = min(late - inserted, fields.get("hand", 0)), 0 if late > inserted else past
-        if not past and missing > 0:
-            fields["owed"] = fields.get("owed", 0) + missing
-            fields["counted"] = fields.get("counted", 0) + missing
-        elif not past and missing < 0:
+        by_hand, sent, applied = (fields.pop(field, None) for field in ("hb", "hi", "ha"))
+        by_hand = by_hand or 0
+        if by_hand > 0 and sent is not None and applied is not None and inserted >= applied:
+            by_hand -= sent
+        aside = fields.pop("aside")
+        missing = by_hand if past else aside - inserted
+        if missing > 0:
+            for field in ("owed", "counted"):
+                fields[field] = fields.get(field, 0) + missing
+            if by_hand > 0:
+                fields["ho"] = fields.get("ho", 0) + min(by_hand, missing)
+        elif missing < 0:
             fields["unv"] = -missing
         store.version += 1
     return snapshot(now, fields)
@@ -99,7 +104,7 @@ def open_intent(store: Store, now: int, name: str, token: str, lease_ms: int, be
     owed = fields.get("owed", 0)
     if "dl" in fields or "aside" in fields or owed <= 0:
         return WRONG
-    fields["dl"], fields["bf"], fields["im"], fields["sent"] = owed, before, etag, now
+    note_intent(fields, now, before, etag)
     store.version += 1
     return snapshot(now, fields)
 
@@ -127,11 +132,15 @@ def close_intent(
     if outcome == "applied":
         fields["owed"] = fields.get("owed", 0) - fields["dl"]
         fields["ins"] = fields["bf"] + fields["dl"]
+        if "hi" in fields:
+            fields["ho"] -= fields["hi"]
+            if not fields["ho"]:
+                del fields["ho"]
         if rest_ms > 0:
             fields["rs"] = now + rest_ms
     fields["et"] = etag
-    for field in ("dl", "bf", "im", "sent"):
-        del fields[field]
+    for field in ("dl", "bf", "im", "sent", "hi"):
+        fields.pop(field, None)
     store.version += 1
     reply = snapshot(now, fields)
     owed, total = fields["owed"], fields.get("total") or 0
@@ -232,12 +241,13 @@ def bury(
         return FULL
     if count > 0:
         store.dead.append({"what": "counts", "instance": name, "count": count, "perhaps": fields.get("dl", 0) + aside})
-    for field in ("owed", "dl", "bf", "im", "sent", "pk", "pkd", "unk"):
+    for field in ("owed", "dl", "bf", "im", "sent", "pk", "pkd", "unk", "ho", "hi"):
         fields.pop(field, None)
     store.owing.pop(name, None)
     store.parked.pop(name, None)
     if not token:
-        fields.pop("aside", None)
+        for field in ("aside", "hb", "ha"):
+            fields.pop(field, None)
         store.leisure.pop(name, None)
         fields["end"] = now
         store.followed.pop(name, None)

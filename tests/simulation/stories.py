@@ -46,6 +46,23 @@ def births(world: World) -> None:
         lose_what_tells_of_jobs(world)
 
 
+def by_hand(world: World) -> None:
+    """Counts are added by hand, also to what is completed, and a person asks for a new ledger meanwhile."""
+    names = world.add_jobs()
+    begin_well(world)
+    for number in range(world.chance.randint(1, 4)):
+        name, count = world.chance.choice(names), world.chance.randint(1, 9)
+        if world.chance.random() < 0.4:
+            world.apis.hand[name] += count
+            world.at_some_time(add_by_hand, world, name, count, f"key-{number}")
+        else:
+            world.at_some_time(add_on_top, world, name, count, f"key-{number}")
+    for _ in range(world.chance.choice([1, 1, 2, 3])):
+        world.at_some_time(void, world)
+    world.produce(names)
+    world.storm()
+
+
 def published(world: World) -> None:
     """An instance is published before all of it is counted: the rest is kept as a dead letter."""
     names = world.add_jobs()
@@ -146,7 +163,7 @@ def left_alone(world: World) -> bool:
     return True
 
 
-STORIES: dict[Story, int] = {everyday: 6, births: 6, published: 1, overtaken: 1, made_anew: 1, handed_over: 1}
+STORIES: dict[Story, int] = {everyday: 6, births: 6, published: 1, overtaken: 1, made_anew: 1, handed_over: 1, by_hand: 2}
 
 
 def draw(chance: random.Random) -> Story:
@@ -168,6 +185,16 @@ def add_by_hand(world: World, name: str, count: int, key: str) -> None:
     """A person adds a count, and does so again until it is seen to have arrived."""
     world.apis.published[name] += count
     ask_again(world, name, count, key)
+
+
+def add_on_top(world: World, name: str, count: int, key: str) -> None:
+    """A person adds a count to what is completed; before that it would have been completed too early, which is for a person to know."""
+    stored = world.apis.instances[name]
+    if stored.state == "completed" and stored.inserted == world.apis.published[name]:
+        world.happened["counts on top"] += 1
+        add_by_hand(world, name, count, key)
+    elif not world.around.faults.calm:
+        world.loop.call_later(3.0, add_on_top, world, name, count, key)
 
 
 def ask_again(world: World, name: str, count: int, key: str) -> None:

@@ -42,7 +42,7 @@ FIELDS = frozenset(
             "counted",
             "hand",
             "aside",
-            "late",
+            *("ho", "hi", "hb", "ha"),
             "total",
             "ins",
             "st",

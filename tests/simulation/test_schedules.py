@@ -31,7 +31,7 @@ def test_schedules_on_the_model_end_right(block: int) -> None:
         if outcome.wrong:
             wrong[seed] = outcome.wrong
     assert wrong == {}, REPLAY
-    stories = {"everyday", "births", "published", "overtaken", "made_anew", "handed_over"}
+    stories = {"everyday", "births", "published", "overtaken", "made_anew", "handed_over", "by_hand"}
     assert stories <= happened.keys(), "each story is among them"
 
 

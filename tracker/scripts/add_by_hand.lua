@@ -11,6 +11,7 @@ if count > 0 then
   wake = owe(id, count, tonumber(ARGV[5]))
   -- Kafka does not know these: a birth adds them to what it sets aside.
   redis.call('HINCRBY', P .. 'i:' .. id, 'hand', int(count))
+  redis.call('HINCRBY', P .. 'i:' .. id, 'ho', int(count))
 end
 changed()
 audit('by_hand', id, redis.call('HGET', P .. 'i:' .. id, 'job') or '', 'n', int(count), 'k', ARGV[3], 'u', ARGV[6])

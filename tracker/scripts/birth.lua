@@ -10,19 +10,12 @@ for n = 6, #ARGV, 5 do
   if not tonumber(ARGV[n + 3]) or (ARGV[n + 4] ~= '' and not tonumber(ARGV[n + 4])) then return {'ERROR', 'next and horizon must be numbers'} end
 end
 local id = ARGV[2] .. '-' .. ARGV[3]
--- Kafka does not know counts by hand: who owed some is taken up though no record names it, and no listing.
+-- Kafka does not know counts by hand: who owes some is taken up though no record names it, and no listing.
 local by_hand = {}
 for _, list in ipairs({'owing', 'parked', 'leisure'}) do
   for _, instance in ipairs(redis.call('ZRANGE', P .. list, 0, -1)) do
-    local k = P .. 'i:' .. instance
-    local v = redis.call('HMGET', k, 'hand', 'end', 'owed', 'ins', 'bf', 'g')
-    if v[1] then
-      by_hand[#by_hand + 1] = instance
-      -- Of one that is completed nothing else that is read again is owed.
-      if v[2] and v[6] == NUMBER and tonumber(v[3] or nil) and tonumber(v[4] or nil) then
-        redis.call('HSET', k, 'late', int((tonumber(v[5] or nil) or tonumber(v[4])) + tonumber(v[3])))
-      end
-    end
+    local v = redis.call('HMGET', P .. 'i:' .. instance, 'ho', 'hb')
+    if v[1] or v[2] then by_hand[#by_hand + 1] = instance end
   end
 end
 local old = redis.call('HGETALL', P .. 'partitions')

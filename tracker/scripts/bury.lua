@@ -15,7 +15,7 @@ else
   end
   if tonumber(v[2]) + tonumber(ARGV[4]) > NOW or (tonumber(v[3]) or 0) > NOW then return {'OK', '0', '0'} end
 end
-local v = redis.call('HMGET', k, 'owed', 'dl', 'why', 'job', 'aside', 'counted', 'hand')
+local v = redis.call('HMGET', k, 'owed', 'dl', 'why', 'job', 'aside', 'ho', 'hand')
 local owed = tonumber(v[1]) or 0
 -- What a birth has set aside and no GET could be compared with: the API may have it.
 local aside = ARGV[2] == '' and tonumber(v[5]) or 0
@@ -26,7 +26,7 @@ if v[2] then reason = reason .. '; perhaps counted: ' .. v[2] .. ' of it had bee
 if aside > 0 then reason = reason .. '; perhaps counted: ' .. int(aside) .. ' of it could not be compared with the API since the birth' end
 if count > 0 then
   -- Where nothing but counts by hand can be in it, no birth reads it again.
-  local by_hand = (tonumber(v[6]) or 0) + aside <= (tonumber(v[7]) or 0) and '1' or ''
+  local by_hand = count == tonumber(v[5] and ARGV[2] == '' and v[7] or v[6] or nil) and '1' or ''
   local letter = bury('what', 'counts', 'instance', id, 'count', int(count), 'perhaps', int(perhaps), 'reason', reason, 'job', v[4] or '',
     'by_hand', by_hand)
   audit('buried', id, v[4], 'd', letter, 'n', int(count), 'y', reason, 'u', ARGV[8])
@@ -34,11 +34,11 @@ elseif ARGV[2] == '' then audit('given_up', id, v[4], 'u', ARGV[8], 'y', reason)
 end
 owes(id, owed, 0)
 redis.call('ZREM', P .. 'intents', id)
-redis.call('HDEL', k, 'owed', 'dl', 'bf', 'im', 'sent', 'pk', 'pkd', 'unk')
+redis.call('HDEL', k, 'owed', 'dl', 'bf', 'im', 'sent', 'pk', 'pkd', 'unk', 'ho', 'hi')
 redis.call('ZREM', P .. 'owing', id)
 redis.call('ZREM', P .. 'parked', id)
 if ARGV[2] == '' then
-  redis.call('HDEL', k, 'aside')
+  redis.call('HDEL', k, 'aside', 'hb', 'ha')
   redis.call('ZREM', P .. 'leisure', id)
   redis.call('HSET', k, 'end', int(NOW))
   redis.call('ZREM', P .. 'followed', id)

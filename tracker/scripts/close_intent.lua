@@ -5,7 +5,7 @@ local no = refusal()
 if no then return no end
 local k = held(ARGV[1], ARGV[2], tonumber(ARGV[3]))
 if not k then return LOST end
-local v = redis.call('HMGET', k, 'dl', 'bf', 'owed', 'job')
+local v = redis.call('HMGET', k, 'dl', 'bf', 'owed', 'job', 'hi', 'ho')
 if not v[1] then return {'ERROR', 'no intent is open'} end
 if ARGV[4] ~= 'applied' and ARGV[4] ~= 'not applied' then return {'ERROR', 'the outcome must be applied or not applied'} end
 local back = ARGV[6] == 'read back'
@@ -14,6 +14,9 @@ if ARGV[4] == 'applied' then
   local inserted = int(tonumber(v[2]) + delta)
   redis.call('HSET', k, 'ins', inserted, 'et', ARGV[5], 'mv', int(NOW))
   set_owed(k, ARGV[1], owed, owed - delta)
+  if v[5] then
+    if v[5] == v[6] then redis.call('HDEL', k, 'ho') else redis.call('HINCRBY', k, 'ho', '-' .. v[5]) end
+  end
   -- Until then what gathers goes together, unless it brings the total.
   if tonumber(ARGV[8]) > 0 then redis.call('HSET', k, 'rs', int(NOW + tonumber(ARGV[8]))) end
   tally('pushed', delta)
@@ -24,7 +27,7 @@ else
   tally(back and 'push:read back not applied' or 'push:' .. ARGV[6])
 end
 redis.call('ZREM', P .. 'intents', ARGV[1])
-redis.call('HDEL', k, 'dl', 'bf', 'im', 'sent')
+redis.call('HDEL', k, 'dl', 'bf', 'im', 'sent', 'hi')
 changed()
 local reply = snapshot(k)
 if ARGV[7] == '1' and ARGV[4] == 'applied' then

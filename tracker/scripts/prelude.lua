@@ -40,7 +40,8 @@
 --
 -- Fields of i:<instance>:
 --   g number of the ledger it belongs to (another: it is reset on first touch)   owed   counted (here, for people)   hand (by hand, ever)
---   late (what a completed one's count is to become by what was added by hand after its end and owed at the birth)
+--   ho added by hand, of what is owed   hi of it in the open intent   hb, ha until it is settled: added by hand and owed before the birth, and
+--   from which count at the API on the intent with hi has been applied
 --   aside (present: not settled since the birth)   total   ins (inserted at the API, last known)   st (state)   job   et (ETag)   tasks (open ones)
 --   dl bf im sent: the open intent: delta, inserted before, If-Match ("" without), sent (ms)      lk lu: lock token, until (ms)
 --   nb not before (ms)   tr tries   why reason   k an outstanding task is expected until (ms)   rs rests until (ms)   unk unknown to the API, times in a row
@@ -176,11 +177,13 @@ end
 -- Bring an instance into this ledger: what an older ledger knew of owed counts, intents and locks is void.
 local function touch(id)
   local k = P .. 'i:' .. id
-  local g = redis.call('HMGET', k, 'g', 'hand')
+  local g = redis.call('HMGET', k, 'g', 'hand', 'ho', 'hi', 'bf', 'dl')
   if g[1] ~= NUMBER then
     if g[1] then
+      if g[3] then redis.call('HINCRBY', k, 'hb', g[3]) end
+      if g[4] and g[6] then redis.call('HSET', k, 'ha', int(tonumber(g[5]) + tonumber(g[6]))) end
       redis.call('HDEL', k, 'owed', 'counted', 'et', 'ins', 'dl', 'bf', 'im', 'sent', 'lk', 'lu', 'nb', 'tr', 'why', 'k', 'rs', 'unk', 'pk', 'pkd', 'ps',
-        'end', 'unv')
+        'end', 'unv', 'ho')
       redis.call('PERSIST', k)
       redis.call('ZREM', P .. 'finished', id)
     end
@@ -373,5 +376,7 @@ end
 local function open_intent(id, k, owed, before, etag)
   redis.call('ZADD', P .. 'intents', NOW, id)
   redis.call('HSET', k, 'dl', int(tonumber(owed)), 'bf', before, 'im', etag, 'sent', int(NOW))
+  local by_hand = redis.call('HGET', k, 'ho')
+  if by_hand then redis.call('HSET', k, 'hi', by_hand) end
   changed()
 end

@@ -50,8 +50,10 @@ else
   if untouched then redis.call('ZADD', P .. 'owing', NOW, id)
   elseif count > 0 then
     owe(id, count, 0)
-    if f.offset or f.hand == '1' then redis.call('HINCRBY', k, 'hand', int(count))   -- no birth counts it: it adds these
+    local by_hand = f.offset or f.hand == '1'
+    if by_hand then redis.call('HINCRBY', k, 'hand', int(count))                     -- no birth counts it: it adds these
     else redis.call('HINCRBY', k, 'counted', int(-count)) end                        -- counted when it was read
+    if by_hand or f.by_hand == '1' then redis.call('HINCRBY', k, 'ho', int(count)) end
   end
 end
 if name then
