@@ -163,12 +163,16 @@ def left_alone(world: World) -> bool:
     return True
 
 
-STORIES: dict[Story, int] = {everyday: 6, births: 6, published: 1, overtaken: 1, made_anew: 1, handed_over: 1, by_hand: 2}
+STORIES: dict[Story, int] = {everyday: 6, births: 6, published: 1, overtaken: 1, made_anew: 1, handed_over: 1}
+
+BY_HAND_EVERY = 9
+"""Of so many seeds one adds by hand over births: told by the seed, not drawn, so that the others stay what they were before."""
 
 
-def draw(chance: random.Random) -> Story:
+def draw(chance: random.Random, seed: int) -> Story:
     """One of them, the usual ones more often."""
-    return chance.choices(list(STORIES), list(STORIES.values()))[0]
+    story = chance.choices(list(STORIES), list(STORIES.values()))[0]
+    return by_hand if seed % BY_HAND_EVERY == BY_HAND_EVERY - 1 else story
 
 
 def begin_well(world: World) -> None:

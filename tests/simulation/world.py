@@ -94,7 +94,7 @@ class World:
         from tests.simulation.stories import draw  # noqa: PLC0415 -- stories are about worlds
 
         with self.time_and_chance():
-            story = story or draw(self.chance)
+            story = story or draw(self.chance, self.seed)
             self.around.tell(
                 f"seed {self.seed}: {story.__name__}, ETags {self.apis.etags}, topic ids {self.with_ids}, {self.around.faults}"
             )
