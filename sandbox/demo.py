@@ -28,8 +28,10 @@ from rich.table import Table
 
 from sandbox.import_plan import BATCH_SIZE, Outcome, PlannedInstance, disagreements, job_end_state, plan
 from sandbox.kafka import KafkaFailed
-from sandbox.stack import PROCESSES, Generation, Stack, StackFailed
+from sandbox.stack import PROCESSES, Generation, Stack, StackFailed, bare_environment
 from sandbox.valkey import ValkeyFailed
+from tracker import settings
+from tracker.errors import BadInput
 
 POLL_S = 0.1
 
@@ -239,6 +241,10 @@ def _interrupt(*_: object) -> NoReturn:
 def main(*, keep: bool, observations: int, generation: Generation, timeout_s: float) -> None:
     """Import several jobs on real Kafka and Valkey, and check every figure."""
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    try:
+        settings.load(bare_environment())
+    except BadInput as error:
+        raise click.UsageError(str(error)) from error
     folder = Path(tempfile.mkdtemp(prefix="import-tracker-demo-"))
     signal.signal(signal.SIGTERM, _interrupt)
     agreed = False

@@ -57,7 +57,7 @@ def _known(told: Told) -> list[str]:
         if view.counted or view.by_hand:
             by_hand = f" By hand, {view.by_hand:,} have ever been added." if view.by_hand else ""
             said.append(f"This ledger has counted {in_number(view.counted, 'observation')} of it.{by_hand}")
-        since_s = last_progress_s(view)
+        since_s = max((moment for moment in (last_progress_s(view), view.parked_since_s) if moment is not None), default=None)
         if since_s is not None and view.ended_s is None:
             said.append(f"The last thing that happened to it was {age_in_words(told.now_s - since_s)} ago.")
     if instance is not None:
@@ -85,7 +85,9 @@ def _awaited(told: Told) -> list[str]:
     if view is None or view.ended_s is not None:
         return []
     if view.parked_since_s is not None:
-        return [f"It is parked ({view.parked_kind}) since {age_in_words(told.now_s - view.parked_since_s)}: {view.reason}."]
+        held = view.owed + (view.aside or 0)
+        kept = f" The {in_number(held, 'observation')} counted for it and not confirmed wait meanwhile." if held else ""
+        return [f"It is parked ({view.parked_kind}) since {age_in_words(told.now_s - view.parked_since_s)}: {view.reason}.{kept}"]
     said = []
     if view.aside:
         said.append(f"{view.aside:,} observations read again at the ledger's birth are to be compared with the Dataset API.")

@@ -312,7 +312,8 @@ class Supervisor:
                 return
             if kept.failed or time.monotonic() > deadline:
                 state = kept.failed or ("it runs" if self.pid(name) is not None else f"it does not run (exit code {kept.exit_code})")
-                raise TimeoutError(f"{name} is not ready after {timeout_s:g} s: {state}")
+                after = "" if kept.failed else f" after {timeout_s:g} s"
+                raise TimeoutError(f"{name} is not ready{after}: {state}")
             time.sleep(POLL_S)
 
     def stop(self, timeout_s: float = 10.0) -> bool:

@@ -290,7 +290,7 @@ _VOIDED_BY_A_BIRTH = frozenset(
 )
 """What `touch` in prelude.lua deletes of an instance that belongs to an older ledger."""
 
-_KEPT_OF_AN_END = frozenset(("counted", "et", "ins", "end", "unv"))
+_KEPT_OF_AN_END = frozenset(("et", "ins", "end", "unv", "why"))
 """Of these, what stays true of one that has ended."""
 
 

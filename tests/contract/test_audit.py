@@ -1,5 +1,6 @@
 """What the scripts write down beside what they do: the history, the counters, and the index of what is owed. On every kind of server."""
 
+import time
 from typing import Any, cast
 
 import pytest
@@ -86,6 +87,8 @@ def test_looking_again_at_what_has_ended_is_no_second_end(ledger: Ledger) -> Non
     ledger.apply(counts(ledger, 0, ("i-1", 4)))
     turn = take_settled(ledger, "i-1", total=4)
     ledger.finish(ledger.close_intent(ledger.open_intent(turn, 0, "t0"), applied=True, etag="t1"), "completed")
+    ended = ledger.client.hget(f"{ledger.prefix}i:i-1", "end")
+    time.sleep(0.01)
     again = ledger.seen(ledger.take("i-1"), Instance("i-1", "completed", "job-1", 4, 4, "t1"))
     ledger.finish(again, "completed")
     ledger.release_job(ledger.take_job("job-1"), "done", state="completed")
@@ -93,6 +96,7 @@ def test_looking_again_at_what_has_ended_is_no_second_end(ledger: Ledger) -> Non
     ledger.release_job(ledger.take_job("job-1"), "done", state="completed")
     assert [word for (word,) in said(ledger)][-3:] == ["pushed", "completed", "job_completed"]
     assert (counter(ledger, "instances:completed"), counter(ledger, "jobs:completed")) == (1, 1)
+    assert ledger.client.hget(f"{ledger.prefix}i:i-1", "end") == ended, "it has not ended again"
 
 
 def test_what_people_do_is_written_down_with_who_and_why(ledger: Ledger) -> None:

@@ -266,7 +266,8 @@ def finish(store: Store, now: int, name: str, token: str, state: str, remember_m
     ours = "ps" in fields
     for field in ("lk", "lu", "why", "tr", "nb", "ps", "aside"):
         fields.pop(field, None)
-    fields["st"], fields["end"] = state, now
+    fields["end"] = fields["end"] if "end" in fields and fields.get("st") == state else now
+    fields["st"] = state
     store.followed.pop(name, None)
     store.watched.pop(name, None)
     leisurely = store.leisure.pop(name, None) is not None and not ours

@@ -6,6 +6,8 @@ code 0: done; 1: it did not work, though the command was right; 2: the command o
 """
 
 import importlib
+import os
+import sys
 from typing import Any
 
 import click
@@ -92,4 +94,7 @@ def commands() -> None:
 
 def main() -> None:
     """Run the command that the arguments name."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 -- for as long as the process lives
     commands(prog_name="tracker")

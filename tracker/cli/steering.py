@@ -247,7 +247,7 @@ def gather(settings: "Settings", overview: "Overview", rooms: "Rooms", instance_
     except TurnedAway as error:
         no_answer = f"The Dataset API turns us away, see SERVICE_AUTH_TOKEN and DATASET_API_AUTH_TOKEN: {error}."
     except TrackerError as error:
-        no_answer = f"The Dataset API at {settings.dataset_api_addr} (DATASET_API_ADDR) could not be asked: {error}."
+        no_answer = f"The Dataset API at {settings.dataset_api_addr} (DATASET_API_ADDR) could not be asked: {str(error).rstrip('.')}."
     return Told(instance_id, view, answer, no_answer, ledger, letters, now_s, unknown)
 
 

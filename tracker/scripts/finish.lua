@@ -9,7 +9,7 @@ if not k then return LOST end
 local v = redis.call('HMGET', k, 'owed', 'dl', 'aside', 'hand', 'counted', 'end', 'job', 'last', 'st', 'ps')
 local more = (tonumber(v[1]) or 0) > 0 or v[2]
 redis.call('HDEL', k, 'lk', 'lu', 'why', 'tr', 'nb', 'ps', 'aside')
-redis.call('HSET', k, 'st', ARGV[3], 'end', int(NOW))
+redis.call('HSET', k, 'st', ARGV[3], 'end', v[6] and v[9] == ARGV[3] and v[6] or int(NOW))
 redis.call('ZREM', P .. 'followed', id)
 redis.call('ZREM', P .. 'watched', id)
 -- Of a state that we have put ourselves it has not ended long ago.

@@ -23,7 +23,7 @@ local ended = v[3] and string.find(',' .. ARGV[7] .. ',', ',' .. (v[4] or '') ..
 local untouched = f.by_hand == '1' and v[1] and v[1] ~= NUMBER and (tonumber(v[2]) or 0) >= count and (failed or not ended)
 local doubts = {}
 if means == 'counts' then
-  if (tonumber(f.perhaps) or 0) > 0 then doubts[#doubts + 1] = f.perhaps .. ' of it had been sent and no answer told whether it was applied' end
+  if (tonumber(f.perhaps) or 0) > 0 then doubts[#doubts + 1] = f.perhaps .. ' of it may have been: ' .. (f.reason or '') end
   if not f.offset and f.hand ~= '1' and f.g ~= NUMBER and not untouched then
     doubts[#doubts + 1] = 'a birth has read its records again since, and counted them unless the API had ended the instance'
   end
@@ -47,7 +47,7 @@ else
     follow(id)
   end
   if job ~= '' and not v[5] then redis.call('HSET', k, 'job', job) end
-  if untouched then redis.call('ZADD', P .. 'owing', NOW, id)
+  if untouched then redis.call('ZADD', P .. 'leisure', NOW, id)
   elseif count > 0 then
     owe(id, count, 0)
     local by_hand = f.offset or f.hand == '1'

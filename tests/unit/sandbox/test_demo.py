@@ -5,11 +5,20 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from sandbox.demo import paste
+from sandbox.demo import main, paste
 from sandbox.kafka import Kafka
 from sandbox.stack import Generation, Stack
 from sandbox.valkey import Valkey
+
+
+def test_a_wrong_setting_is_said_before_anything_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUCK_AFTER", "foo")
+    result = CliRunner().invoke(main, [])
+    assert result.exit_code == 2
+    assert "STUCK_AFTER='foo': expected" in result.stderr
+    assert "starting" not in result.stdout
 
 
 @pytest.mark.parametrize(

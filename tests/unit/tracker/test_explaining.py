@@ -41,6 +41,10 @@ def test_one_that_gets_on_is_told_in_full() -> None:
         ({"why": "PUT: 503", "nb": "10005000"}, "The last try failed: PUT: 503, the next try is in 5 s."),
         ({"pk": "refused", "pkd": "9000000", "why": "400"}, "It is parked (refused) since 17 min: 400."),
         (
+            {"pk": "unknown", "pkd": "9000000", "why": "404", "aside": "5", "owed": "2"},
+            "It is parked (unknown) since 17 min: 404. The 7 observations counted for it and not confirmed wait meanwhile.",
+        ),
+        (
             {"pk": "refused", "pkd": "9000000"},
             "To do: mend the cause at the Dataset API, then tracker parked retry i-1; to give it up, tracker parked drop i-1.",
         ),

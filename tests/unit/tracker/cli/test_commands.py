@@ -1,5 +1,6 @@
 """What all commands have in common."""
 
+import shlex
 import subprocess
 import sys
 
@@ -38,6 +39,12 @@ def test_every_shell_gets_its_completion(shell: str) -> None:
     script = f"import os; os.environ['_TRACKER_COMPLETE'] = '{shell}_source'; from tracker.cli import main; main()"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "_TRACKER_COMPLETE" in result.stdout
+
+
+def test_a_command_whose_output_is_closed_still_says_how_it_went() -> None:
+    script = f"{shlex.quote(sys.executable)} -m tracker.cli settings >&-"
+    result = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_the_help_lists_every_command() -> None:
