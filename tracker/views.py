@@ -265,27 +265,8 @@ def as_json(view: Any) -> Any:  # noqa: ANN401 -- any of these views, and what t
 
 _VOIDED_BY_A_BIRTH = frozenset(
     (
-        "owed",
-        "counted",
-        "et",
-        "ins",
-        "dl",
-        "bf",
-        "im",
-        "sent",
-        "lk",
-        "lu",
-        "nb",
-        "tr",
-        "why",
-        "k",
-        "unk",
-        "pk",
-        "pkd",
-        "ps",
-        "end",
-        "unv",
-        "ho",
+        *("owed", "counted", "et", "ins", "dl", "bf", "im", "sent", "lk", "lu", "nb", "tr", "why", "k", "rs", "unk", "pk", "pkd"),
+        *("ps", "end", "unv", "ho"),
     )
 )
 """What `touch` in prelude.lua deletes of an instance that belongs to an older ledger."""

@@ -339,14 +339,13 @@ def release_job(
     if outcome == "later":
         store.failing_jobs.setdefault(job, now)
         store.persist(f"j:{job}")
-    else:
-        store.failing_jobs.pop(job, None)
-    if outcome == "later":
         fields["tries"] = fields.get("tries", 0) + 1
         store.jobs[job] = now + delay_ms
     elif again:
+        store.failing_jobs.pop(job, None)
         store.jobs[job] = now
     else:
+        store.failing_jobs.pop(job, None)
         store.jobs.pop(job, None)
         fields.pop("tries", None)
         if outcome == "done":

@@ -10,14 +10,14 @@ redis.call('HSET', k, 'st', ARGV[5], 'why', ARGV[6])
 if outcome == 'later' then
   fails(job)
   redis.call('PERSIST', k)
-else redis.call('ZREM', P .. 'failing_jobs', job) end
-if outcome == 'later' then
   redis.call('HINCRBY', k, 'tries', 1)
   redis.call('ZADD', P .. 'jobs', NOW + tonumber(ARGV[7]), job)
 elseif v[2] ~= ARGV[4] then
+  redis.call('ZREM', P .. 'failing_jobs', job)
   redis.call('ZADD', P .. 'jobs', NOW, job)            -- another instance of it ended meanwhile: look again
 else
   redis.call('ZREM', P .. 'jobs', job)
+  redis.call('ZREM', P .. 'failing_jobs', job)
   redis.call('HDEL', k, 'tries')
   if outcome == 'done' then
     redis.call('HDEL', k, 'sent', 'open')

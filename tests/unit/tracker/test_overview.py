@@ -1,6 +1,7 @@
 """What people see of the ledger, made with the ledger itself."""
 
 import dataclasses
+import re
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from tracker.errors import BadInput, LedgerUnavailable
 from tracker.events import Batch, Event, ObservationsInserted, Partition, Undecodable, pack
 from tracker.instance import Instance
 from tracker.ledger import Ledger
+from tracker.ledger_scripts import script_text
 from tracker.ledger_state import PartitionStart
 from tracker.overview import Overview
 
@@ -155,6 +157,11 @@ def test_what_has_ended_is_shown_after_a_birth_as_it_ended(ledger: Ledger, overv
     ledger.birth(ledger.state(()).id, 2, [PartitionStart(P0, "e", 0, 2)], settle_s=60, reason="test")
     assert view(overview, "i-1") == dataclasses.replace(before, counted=0), "this ledger has counted none of it"
     assert (before.state, before.inserted, before.aside, before.ended_s is None) == ("completed", 7, None, False)
+
+
+def test_what_a_birth_voids_is_what_the_script_deletes() -> None:
+    (listed,) = re.findall(r"redis\.call\('HDEL', k, ('owed'.*?)\)", script_text("state").partition("local function touch")[2], re.DOTALL)
+    assert set(re.findall(r"'(\w+)'", listed)) == views._VOIDED_BY_A_BIRTH
 
 
 @pytest.mark.parametrize("sent", [False, True])
